@@ -13,6 +13,9 @@
 extern "C" {
 #endif
 
+/* What this header declares is what the library exports; all else is hidden. */
+#pragma GCC visibility push(default)
+
 struct rr_engine;
 struct rr_group;
 
@@ -170,6 +173,8 @@ struct rr_group_status {
     char backend[12];
 };
 int rr_group_status(struct rr_group *group, struct rr_group_status *status);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

@@ -11,6 +11,9 @@
 extern "C" {
 #endif
 
+/* What this header declares is what the library exports; all else is hidden. */
+#pragma GCC visibility push(default)
+
 /* X(name, number, sentence). The sentences of the core's errors are the reference's own. */
 #define RR_ERR_MAP(X)                                                                              \
     X(PROPOSAL_DROPPED, -1, "raft proposal dropped")                                               \
@@ -64,6 +67,8 @@ struct rr_error {
 /* Both return static strings; `rr_err_name(-5)` is "RR_E_COMPACTED". Unknown codes are named so. */
 const char *rr_err_name(int err);
 const char *rr_err_sentence(int err);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

@@ -17,6 +17,9 @@
 extern "C" {
 #endif
 
+/* What this header declares is what the library exports; all else is hidden. */
+#pragma GCC visibility push(default)
+
 /* ---- storage ------------------------------------------------------------------------------- */
 
 /* The stable log, read by the core. Spans and snapshots are borrowed until the next call into the node that
@@ -216,6 +219,8 @@ int rr_memory_storage_create_snapshot(struct rr_memory_storage *storage, uint64_
                                       const struct rr_conf_state *conf_state, const uint8_t *data, size_t size,
                                       const struct rr_snapshot **out);
 int rr_memory_storage_compact(struct rr_memory_storage *storage, uint64_t index);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }
