@@ -12,12 +12,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RR_LIKELY(x) __builtin_expect(!!(x), 1)
+#define RR_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define RR_UNLIKELY(x) __builtin_expect(!!(x), 0)
-#define RR_COLD __attribute__((cold, noinline))
+#define RR_COLD        __attribute__((cold, noinline))
 
-/* Reports through the hook (default: one line to stderr) and aborts. Defined in assert.c. */
-RR_COLD _Noreturn void rr_assert_failed(const char *file, int line, const char *expression);
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Calls this thread's hook, prints one line to stderr and aborts. Defined in assert.c. */
+RR_COLD __attribute__((noreturn)) void rr_assert_failed(const char *file, int line,
+                                                        const char *expression);
+
+/* Sees a broken assertion of this thread before the process stops; it may leave by longjmp. Returns
+ * the hook that was set before; NULL is none. For tests and the simulator. */
+typedef void (*rr_assert_hook)(const char *file, int line, const char *expression);
+rr_assert_hook rr_assert_set_hook(rr_assert_hook hook);
 
 #define RR_ASSERT(x) (RR_LIKELY(x) ? (void)0 : rr_assert_failed(__FILE__, __LINE__, #x))
 #if defined(RR_SLOW_CHECKS) && RR_SLOW_CHECKS
@@ -27,7 +37,7 @@ RR_COLD _Noreturn void rr_assert_failed(const char *file, int line, const char *
 #endif
 
 #define RR_CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
-#define RR_ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define RR_ARRAY_SIZE(a)                   (sizeof(a) / sizeof((a)[0]))
 
 static inline uint64_t rr_min_u64(uint64_t a, uint64_t b)
 {
@@ -46,9 +56,13 @@ static inline uint64_t rr_align_up(uint64_t n, uint64_t align)
 }
 
 struct rr_error;
-/* Fills `error` (may be NULL) with the code and a printf-formatted sentence; returns `code`, so that
- * `return rr_fail(error, RR_E_IO, "…")` reads. Cold paths only; not for raft/ (it has no printf). */
+/* Fills `error` (may be NULL) with the code and a printf-formatted sentence; returns `code`, so
+ * that `return rr_fail(error, RR_E_IO, "…")` reads. Cold paths only; not for raft/ (it has no
+ * printf). */
 RR_COLD int rr_fail(struct rr_error *error, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What happens when a belief is broken: the hook of this thread (tests, the simulator) sees it
+ * first and may leave by longjmp; otherwise one line goes to stderr and the process stops.
+ */
+#include "proto/base.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Per thread, so that a test that expects a failure disturbs no other. */
+static _Thread_local rr_assert_hook assert_hook;
+
+rr_assert_hook rr_assert_set_hook(rr_assert_hook hook)
+{
+    rr_assert_hook before = assert_hook;
+    assert_hook = hook;
+    return before;
+}
+
+void rr_assert_failed(const char *file, int line, const char *expression)
+{
+    if (assert_hook)
+        assert_hook(file, line, expression);
+    fprintf(stderr, "%s:%d: assertion failed: %s\n", file, line, expression);
+    fflush(stderr);
+    abort();
+}
