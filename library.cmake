@@ -3,6 +3,12 @@
 # relocatable object whose hidden symbols were made local, so that it cannot collide with its host's names.
 set(RR_ROOMS rr_proto rr_raft rr_io_os rr_uring rr_posix rr_backend rr_wal rr_transport rr_engine)
 
+foreach(room ${RR_ROOMS})
+    if(NOT TARGET ${room})
+        message(STATUS "no library: ${room} is not here yet")
+        return()
+    endif()
+endforeach()
 file(WRITE ${CMAKE_BINARY_DIR}/ringraft_empty.c "")
 add_library(ringraft SHARED ${CMAKE_BINARY_DIR}/ringraft_empty.c)
 string(REPLACE ";" "," RR_ROOMS_JOINED "${RR_ROOMS}")
@@ -28,3 +34,7 @@ add_custom_command(OUTPUT ${archive}
     DEPENDS ${RR_ROOMS} COMMAND_EXPAND_LISTS VERBATIM
     COMMENT "libringraft.a")
 add_custom_target(ringraft_static ALL DEPENDS ${archive})
+
+# What our own programs link: the same rooms, inner names included.
+add_library(ringraft_rooms INTERFACE)
+target_link_libraries(ringraft_rooms INTERFACE $<LINK_GROUP:RESCAN,${RR_ROOMS_JOINED}> Threads::Threads)

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "bench/cluster.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define READY_WAIT_MS   120000
+#define ANSWER_WAIT_MS  10000
+#define RESULT_WAIT_MS  60000
+#define LEADER_TRIES    1000
+#define LEADER_PAUSE_NS 10000000
+
+/* Ports that are free now: bound together, then released for the children. */
+static bool pick_ports(uint16_t *ports, uint32_t count)
+{
+    int fds[BENCH_NODES_MAX];
+    bool good = true;
+    for (uint32_t i = 0; i < count; i++) {
+        struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+        socklen_t size = sizeof(address);
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        good = good && fds[i] >= 0 &&
+               bind(fds[i], (struct sockaddr *)&address, sizeof(address)) == 0 &&
+               getsockname(fds[i], (struct sockaddr *)&address, &size) == 0;
+        ports[i] = ntohs(address.sin_port);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        close(fds[i]);
+    return good;
+}
+
+static bool start_node(struct cluster *cluster, uint32_t node, const char *dir, const char *ports)
+{
+    char id[8], path[512];
+    snprintf(id, sizeof(id), "%u", node + 1);
+    snprintf(path, sizeof(path), "%s/n%u", dir, node + 1);
+    char *arguments[] = {(char *)(cluster->kind == CLUSTER_FLOOR ? "floor-node" : "replica"),
+                         (char *)"--id",
+                         id,
+                         (char *)"--dir",
+                         path,
+                         (char *)"--ports",
+                         (char *)ports,
+                         (char *)(cluster->kind == CLUSTER_ENGINE_INLINE ? "--inline" : NULL),
+                         NULL};
+    return control_spawn(&cluster->nodes[node], arguments);
+}
+
+static bool await_line(struct cluster *cluster, uint32_t node, const char *expected)
+{
+    char line[1024] = "it ended without a word";
+    if (control_read(&cluster->nodes[node], line, sizeof(line), READY_WAIT_MS) &&
+        strcmp(line, expected) == 0)
+        return true;
+    snprintf(cluster->error, sizeof(cluster->error), "node %u did not start: %.500s", node + 1,
+             strncmp(line, "error ", 6) == 0 ? line + 6 : line);
+    return false;
+}
+
+/* The floor's leader dials when told to start, so the others start first. */
+static bool start_floor(struct cluster *cluster)
+{
+    for (uint32_t i = cluster->node_count; i-- > 0;)
+        if (!control_send(&cluster->nodes[i], "start") || !await_line(cluster, i, "started"))
+            return false;
+    return true;
+}
+
+bool cluster_start(struct cluster *cluster, enum cluster_kind kind, const char *dir,
+                   uint32_t node_count)
+{
+    uint16_t ports[BENCH_NODES_MAX] = {0};
+    char list[32];
+    *cluster = (struct cluster){.kind = kind, .node_count = node_count};
+    if (!pick_ports(ports, node_count)) {
+        snprintf(cluster->error, sizeof(cluster->error), "no free ports on 127.0.0.1");
+        return false;
+    }
+    if (node_count == 1)
+        snprintf(list, sizeof(list), "%u", ports[0]);
+    else
+        snprintf(list, sizeof(list), "%u,%u,%u", ports[0], ports[1], ports[2]);
+    mkdir(dir, 0700);
+    for (uint32_t i = 0; i < node_count; i++)
+        if (!start_node(cluster, i, dir, list)) {
+            snprintf(cluster->error, sizeof(cluster->error), "no process could be started");
+            return false;
+        }
+    for (uint32_t i = 0; i < node_count; i++)
+        if (!await_line(cluster, i, "ready"))
+            return false;
+    return kind == CLUSTER_FLOOR ? start_floor(cluster) : cluster_find_leader(cluster);
+}
+
+void cluster_stop(struct cluster *cluster)
+{
+    for (uint32_t i = 0; i < cluster->node_count; i++)
+        control_stop(&cluster->nodes[i]);
+    cluster->node_count = 0;
+}
+
+bool cluster_status(struct cluster *cluster, uint32_t node, char *line, size_t cap)
+{
+    struct control *control = &cluster->nodes[node];
+    if (!control_send(control, "status"))
+        return false;
+    while (control_read(control, line, cap, ANSWER_WAIT_MS))
+        if (strncmp(line, "status ", 7) == 0)
+            return true;
+    snprintf(cluster->error, sizeof(cluster->error), "node %u does not answer", node + 1);
+    return false;
+}
+
+bool cluster_find_leader(struct cluster *cluster)
+{
+    struct timespec pause = {0, LEADER_PAUSE_NS};
+    char line[1024];
+    for (uint32_t try = 0; try < LEADER_TRIES; try++) {
+        for (uint32_t i = 0; i < cluster->node_count; i++) {
+            uint64_t leads = 0, error = 0;
+            if (!cluster_status(cluster, i, line, sizeof(line)))
+                return false;
+            control_u64(line, "error", &error);
+            if (control_u64(line, "leads", &leads) && leads && error == 0) {
+                cluster->leader = i;
+                return true;
+            }
+        }
+        nanosleep(&pause, NULL);
+    }
+    snprintf(cluster->error, sizeof(cluster->error), "no replica was elected within ten seconds");
+    return false;
+}
+
+double cluster_cpu_seconds(struct cluster *cluster)
+{
+    double sum = 0;
+    char line[1024];
+    for (uint32_t i = 0; i < cluster->node_count; i++) {
+        double cpu = 0;
+        if (cluster_status(cluster, i, line, sizeof(line)))
+            control_double(line, "cpu", &cpu);
+        sum += cpu;
+    }
+    return sum;
+}
+
+static void parse_slice(const char *line, struct slice *slice)
+{
+    uint64_t steady = 1;
+    *slice = (struct slice){0};
+    control_u64(line, "completed", &slice->completed);
+    control_u64(line, "failed", &slice->failed);
+    control_u64(line, "lag", &slice->lag);
+    control_double(line, "seconds", &slice->seconds);
+    control_double(line, "p50", &slice->p50_us);
+    control_double(line, "p99", &slice->p99_us);
+    control_double(line, "p999", &slice->p999_us);
+    control_double(line, "max", &slice->max_us);
+    control_u64(line, "writes", &slice->writes);
+    control_u64(line, "entries", &slice->entries);
+    control_u64(line, "padded", &slice->padded);
+    control_u64(line, "recycled", &slice->recycled);
+    control_u64(line, "zeroed", &slice->zeroed);
+    control_u64(line, "enters", &slice->enters);
+    control_u64(line, "wakes", &slice->wakes);
+    control_u64(line, "steady", &steady);
+    slice->is_steady = steady != 0;
+}
+
+bool cluster_run(struct cluster *cluster, const char *request, struct slice *slice,
+                 cluster_progress progress, void *ctx)
+{
+    struct control *control = &cluster->nodes[cluster->kind == CLUSTER_FLOOR ? 0 : cluster->leader];
+    char line[2048];
+    if (!control_send(control, "%s", request)) {
+        snprintf(cluster->error, sizeof(cluster->error), "a node is gone");
+        return false;
+    }
+    while (control_read(control, line, sizeof(line), RESULT_WAIT_MS)) {
+        uint64_t completed = 0;
+        if (strncmp(line, "result ", 7) == 0) {
+            parse_slice(line, slice);
+            return true;
+        }
+        if (strncmp(line, "error ", 6) == 0) {
+            snprintf(cluster->error, sizeof(cluster->error), "%.500s", line + 6);
+            return false;
+        }
+        if (progress && control_u64(line, "completed", &completed))
+            progress(ctx, completed);
+    }
+    snprintf(cluster->error, sizeof(cluster->error), "a node ended, or gave no result in a minute");
+    return false;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * rr-bench: throughput and latency of the durable replicated log on this machine, beside what the
+ * machine could do. The same program is the orchestrator and, started by it, each replica and each
+ * node of the floor.
+ */
+#include "bench/floor_node.h"
+#include "bench/options.h"
+#include "bench/run.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void on_signal(int signal_number)
+{
+    (void)signal_number;
+    run_interrupt();
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
+{
+    (void)st;
+    (void)type;
+    (void)where;
+    return remove(path);
+}
+
+/* A new directory for this run's files, below --dir or here. */
+static bool make_dir(const struct bench_options *options, char *dir, size_t cap)
+{
+    snprintf(dir, cap, "%s/rr-bench-data.%d", options->dir ? options->dir : ".", (int)getpid());
+    if (mkdir(dir, 0700) != 0) {
+        fprintf(stderr, "rr-bench: %s cannot be made: %s; give --dir a directory on a real disk\n",
+                dir, strerror(errno));
+        return false;
+    }
+    struct device device;
+    device_of(dir, &device);
+    if (device.is_ram && !options->allow_ram) {
+        rmdir(dir);
+        fprintf(stderr,
+                "rr-bench: %s is on a file system in RAM, where nothing is durable; give --dir a "
+                "directory on a "
+                "real disk, or --allow-ram to run anyway\n",
+                dir);
+        return false;
+    }
+    return true;
+}
+
+static int bench(const struct bench_options *options)
+{
+    static struct report report;
+    char dir[512];
+    if (options->out && !report_can_save(options->out))
+        return 2;
+    if (!make_dir(options, dir, sizeof(dir)))
+        return 2;
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    bool good;
+    if (options->command == BENCH_FLOOR) {
+        good = run_floor(options, dir);
+    } else {
+        good = run_all(options, dir, &report);
+        if (report.row_count > 0)
+            report_print(&report);
+        if (options->out && report.row_count > 0)
+            good = report_save(&report, options->out) && good;
+    }
+    nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return good ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    struct bench_options options;
+    int result = bench_options_parse(argc, argv, &options);
+    if (result != 0)
+        return result == 1 ? 0 : result;
+    switch (options.command) {
+    case BENCH_REPLICA:
+        return replica_main(&options.child);
+    case BENCH_FLOOR_NODE:
+        return floor_node_main(&options.child);
+    default:
+        return bench(&options);
+    }
+}
