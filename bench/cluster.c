@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bench/cluster.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
+#include "bench/local.h"
+
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,25 +14,6 @@
 #define RESULT_WAIT_MS  60000
 #define LEADER_TRIES    1000
 #define LEADER_PAUSE_NS 10000000
-
-/* Ports that are free now: bound together, then released for the children. */
-static bool pick_ports(uint16_t *ports, uint32_t count)
-{
-    int fds[BENCH_NODES_MAX];
-    bool good = true;
-    for (uint32_t i = 0; i < count; i++) {
-        struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-        socklen_t size = sizeof(address);
-        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        good = good && fds[i] >= 0 &&
-               bind(fds[i], (struct sockaddr *)&address, sizeof(address)) == 0 &&
-               getsockname(fds[i], (struct sockaddr *)&address, &size) == 0;
-        ports[i] = ntohs(address.sin_port);
-    }
-    for (uint32_t i = 0; i < count; i++)
-        close(fds[i]);
-    return good;
-}
 
 static bool start_node(struct cluster *cluster, uint32_t node, const char *dir, const char *ports)
 {
@@ -78,7 +58,7 @@ bool cluster_start(struct cluster *cluster, enum cluster_kind kind, const char *
     uint16_t ports[BENCH_NODES_MAX] = {0};
     char list[32];
     *cluster = (struct cluster){.kind = kind, .node_count = node_count};
-    if (!pick_ports(ports, node_count)) {
+    if (!local_ports(ports, node_count)) {
         snprintf(cluster->error, sizeof(cluster->error), "no free ports on 127.0.0.1");
         return false;
     }

@@ -118,7 +118,6 @@ static void compact(struct floor_node *node)
         .last_term = 1,
     };
     RR_ASSERT(wal_append_state(node->wal, &state) == 0);
-    wal_compact(node->wal, 1, index + 1);
 }
 
 static void stage(struct floor_node *node, uint32_t size)

@@ -5,11 +5,11 @@
  * node of the floor.
  */
 #include "bench/floor_node.h"
+#include "bench/local.h"
 #include "bench/options.h"
 #include "bench/run.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,14 +20,6 @@ static void on_signal(int signal_number)
 {
     (void)signal_number;
     run_interrupt();
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
-{
-    (void)st;
-    (void)type;
-    (void)where;
-    return remove(path);
 }
 
 /* A new directory for this run's files, below --dir or here. */
@@ -74,7 +66,7 @@ static int bench(const struct bench_options *options)
         if (options->out && report.row_count > 0)
             good = report_save(&report, options->out) && good;
     }
-    nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    local_remove(dir);
     return good ? 0 : 1;
 }
 
