@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The transport's inside, shared by transport*.c. A peer has at most one connection of each
+ * direction: `dial` (ours to it, on which we send) and `guest` (its to us, on which we receive).
+ * An accepted connection is a guest without a peer, a stranger, until its hello was accepted.
+ *
+ * Completions only queue their op; transport_receive resumes them one after another. Memory of
+ * guests and peers is freed by transport_flush alone, so that no callback pulls the ground away
+ * from under the code that called it.
+ */
+#ifndef RR_IO_TRANSPORT_IMPL_H
+#define RR_IO_TRANSPORT_IMPL_H
+
+#include "io/hello.h"
+#include "io/send_queue.h"
+#include "io/transport.h"
+#include "proto/codec.h"
+#include "proto/frame.h"
+
+/* A receive block holds a frame of max_size_per_msg with room to spare; a send block the frames of
+ * a turn without entries. */
+#define SMALL_BLOCK_SIZE    (64u * 1024)
+#define STANDARD_BLOCK_SIZE (512u * 1024)
+/* A block with less room left than this is not received into. */
+#define RECV_ROOM_MIN 4096u
+/* accept failed (no descriptors left, say): wait so long instead of spinning. */
+#define ACCEPT_RETRY_NS 100000000u
+
+/* An operation that is resumed by transport_receive. */
+struct transport_op {
+    struct io_op io;
+    struct transport *transport;
+    void (*resume)(struct transport_op *op);
+    struct transport_op *next; /* in transport->done */
+    bool is_busy;              /* submitted and not yet resumed: its owner may not be freed */
+};
+
+/* Our connection to a peer.
+ *
+ *     IDLE ──time──> CONNECTING ──> GREETING ──> LISTENING ──> PARKED ──> UP
+ *       ^                 │             │            │            │        │
+ *       └──── CLOSING <───┴─────────────┴────────────┴────────────┴────────┘
+ *
+ * It waits: in IDLE for deadline_ns; in CONNECTING, GREETING and UP for `out`; in LISTENING and UP
+ * for `in`; in PARKED for the verdict of check_peer, at once or by transport_accept_peer; in
+ * CLOSING for both ops to come back. */
+enum dial_state {
+    DIAL_IDLE,
+    DIAL_CONNECTING,
+    DIAL_GREETING,  /* our hello is being sent */
+    DIAL_LISTENING, /* the answer is awaited */
+    DIAL_PARKED,    /* the peer's record is being made durable */
+    DIAL_UP,
+    DIAL_CLOSING,
+};
+
+struct dial {
+    enum dial_state state;
+    int fd;               /* -1 in IDLE */
+    uint32_t hello_bytes; /* of our hello sent, then of the answer received */
+    uint32_t attempt;     /* since it was last up for long; sets the backoff */
+    uint64_t deadline_ns; /* IDLE: when to dial; up to PARKED: when to give up; UP: when it counts
+                             as up for long, and attempt falls back to 0 */
+    bool was_refused;     /* try again after the longest backoff */
+    struct transport_op in;
+    struct transport_op out;
+    struct iovec in_part;
+    struct iovec out_part;
+    struct io_address address; /* that is being dialled */
+    struct transport_peer who; /* from the answer */
+    uint8_t hello[HELLO_SIZE];
+};
+
+/* A connection that we accepted.
+ *
+ *     HELLO ──> PARKED ──> ANSWERING ──> OPEN
+ *       │ └──────┬─> REFUSING │           │
+ *       └────────┴──────┴─────┴───────────┴──> CLOSING ──> freed
+ *
+ * It waits: in HELLO and OPEN for `in`; in ANSWERING and REFUSING for `out`; in PARKED for the
+ * verdict of check_peer, at once or by transport_accept_peer; in CLOSING for both ops to come back.
+ */
+enum guest_state {
+    GUEST_HELLO,
+    GUEST_PARKED,
+    GUEST_ANSWERING, /* has a peer from here on */
+    GUEST_REFUSING,
+    GUEST_OPEN,
+    GUEST_CLOSING,
+};
+
+struct guest {
+    struct transport *transport;
+    enum guest_state state;
+    int fd;
+    struct peer *peer;      /* whose it is; NULL: a stranger, or closing */
+    struct guest *next;     /* in transport->guests */
+    uint64_t deadline_ns;   /* until OPEN: when it is closed */
+    uint32_t hello_bytes;   /* of its hello received, then of our answer sent */
+    uint32_t frame_size;    /* of the frame at `parsed`, header included; 0: not yet known */
+    uint32_t parsed;        /* block bytes handed over; <= filled */
+    uint32_t filled;        /* block bytes received; <= block->cap */
+    uint32_t spilled;       /* bytes in `spill` that belong behind the full block */
+    struct rr_block *block; /* OPEN: being received into */
+    struct rr_block *spill; /* OPEN */
+    struct transport_op in;
+    struct transport_op out;
+    struct iovec in_parts[2];
+    struct iovec out_part;
+    struct transport_peer who; /* from its hello */
+    uint8_t hello[HELLO_SIZE];
+};
+
+struct peer {
+    struct transport *transport;
+    uint64_t node;
+    struct io_address address;
+    struct dial dial;
+    struct guest *guest; /* ANSWERING or OPEN, or NULL */
+    struct send_queue queue;
+    int dial_refusal;  /* the last dial was refused, by either side; 0: not */
+    int guest_refusal; /* the last who came under this id was refused; 0: not */
+    bool is_removed;   /* invisible; freed once dial is IDLE */
+};
+
+struct transport {
+    struct transport_options options;
+    struct io *io;
+    struct hello hello; /* ours, without kind, to and code */
+    int listener;
+    struct io_address bound;
+    struct transport_op accept;
+    uint64_t accept_at_ns;     /* not before; after a failure */
+    uint64_t now_ns;           /* of this turn */
+    struct transport_op *done; /* completed, oldest first */
+    struct transport_op *done_last;
+    struct guest *guests;    /* all, in every state */
+    uint32_t stranger_count; /* guests without a peer */
+    struct peer *peers[TRANSPORT_PEERS_MAX];
+    uint32_t peer_count;
+    struct block_sizes blocks;
+    struct codec_scratch scratch; /* arrays of the message being handed over */
+    struct transport_stats stats; /* its counters; the rest is filled in when asked for */
+};
+
+/* ---- transport.c ------------------------------------------------------------------------------
+ */
+
+struct peer *transport_find_peer(const struct transport *transport, uint64_t node);
+void transport_op_init(struct transport_op *op, struct transport *transport,
+                       void (*resume)(struct transport_op *op));
+/* Fills in what all ops share and submits. */
+void transport_op_submit(struct transport_op *op, enum io_kind kind, int fd,
+                         const struct iovec *iov, uint32_t iov_count);
+void transport_op_cancel(struct transport_op *op);
+
+/* ---- transport_dial.c -------------------------------------------------------------------------
+ */
+
+void dial_init(struct peer *peer);
+/* Dials what is due, gives up what is overdue, lets go of what is closed. */
+void dial_tick(struct peer *peer);
+uint64_t dial_deadline(const struct peer *peer);
+void dial_close(struct peer *peer);
+/* The backoff is over: something says that the peer lives. */
+void dial_hurry(struct peer *peer);
+/* A parked one's record became durable, or not. */
+void dial_unpark(struct peer *peer, int err);
+
+/* ---- transport_accept.c -----------------------------------------------------------------------
+ */
+
+void accept_init(struct transport *transport);
+/* Closes strangers that are overdue. */
+void accept_tick(struct transport *transport);
+/* Arms the listener if there is room, frees guests that are closed. */
+void accept_flush(struct transport *transport);
+uint64_t accept_deadline(const struct transport *transport);
+void guest_close(struct guest *guest);
+void guest_unpark(struct guest *guest, int err);
+void guest_free(struct guest *guest);
+
+/* ---- transport_recv.c -------------------------------------------------------------------------
+ */
+
+/* Takes the blocks that an open connection receives into; false: no memory. */
+bool guest_open(struct guest *guest);
+/* `in` completed in OPEN: hands over whole frames, closes on anything else. */
+void guest_receive(struct guest *guest);
+/* Submits the next receive of an OPEN guest, if none is out. */
+void guest_arm(struct guest *guest);
+
+/* ---- transport_send.c -------------------------------------------------------------------------
+ */
+
+/* Starts the peer's next send, if none is out and something waits. */
+void peer_start_send(struct peer *peer);
+/* A send completed in UP; false: it failed and the connection is to be closed. */
+bool peer_send_done(struct peer *peer);
+
+#endif
