@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The simulator backend: N whole nodes on one thread, one virtual clock, one seed. Each node has an `struct io`
- * (its "machine": disk, sockets, workers, clock); the driver makes machines, opens engines on them, and steps
- * events. Same seed, same trace.
+ * The simulator backend: N whole nodes on one thread, one virtual clock, one seed. Each node has a
+ * `struct io` (its "machine": disk, sockets, workers, clock); the driver makes machines, opens
+ * engines on them, and steps events. Same seed, same trace.
  *
- * Disk: unsynced 512-byte sectors and directory entries are kept apart; a power loss keeps none, all, a random subset or
- * tears one write. Network: byte streams with delay, segmentation, cut and one-way cut. Worker jobs are events.
+ * Disk: unsynced 512-byte sectors and directory entries are kept apart; a power loss keeps none,
+ * all, a random subset or tears one write. Network: byte streams with delay, segmentation, cut and
+ * one-way cut. Worker jobs are events. What the model promises stands in sim_disk.h and sim_net.c.
+ *
+ * Nothing outside of the machines may be called from inside an event except what the callbacks
+ * of the engine allow: sim_step, sim_free, sim_reset and closing an engine belong to the driver.
  */
 #ifndef RR_IO_SIM_H
 #define RR_IO_SIM_H
@@ -14,48 +18,81 @@
 
 struct sim;
 
-enum sim_sabotage {            /* bugs of the platform that the oracle must find; set by tests through the seam */
-    SIM_HONEST = 0,
-};
+#define SIM_MACHINES_MAX 16
 
-enum sim_power_loss { SIM_LOSE_ALL, SIM_KEEP_ALL, SIM_KEEP_RANDOM, SIM_TEAR_ONE };
+enum sim_power_loss {
+    SIM_LOSE_ALL,    /* nothing that was not synced survives */
+    SIM_KEEP_ALL,    /* everything does, writes in flight too */
+    SIM_KEEP_RANDOM, /* each unsynced sector, size and directory entry survives or does not */
+    SIM_TEAR_ONE,    /* all before one unsynced write, a part of it, nothing after it */
+    SIM_POWER_LOSS_COUNT,
+};
 
 struct sim *sim_new(uint64_t seed);
 void sim_free(struct sim *sim);
 
-/* The machine with this number (1…); its io stays valid until sim_free; its disk survives crashes. */
+/* The machine with this number (1…); its io stays valid until sim_free; its disk survives crashes.
+ * The root directory "/" exists, nothing else; a path without a slash lies in it. */
 struct io *sim_machine(struct sim *sim, uint32_t number);
+/* 127.0.0.<number>:<port>. */
 struct io_address sim_address(uint32_t number, uint16_t port);
 
 uint64_t sim_now(const struct sim *sim);
-uint64_t sim_random(struct sim *sim);                 /* the schedule's stream */
+/* The driver's stream: drawing from it does not shift what disks and networks do. */
+uint64_t sim_random(struct sim *sim);
 uint64_t sim_random_below(struct sim *sim, uint64_t bound);
 
-/* Runs one event; false when none is left. sim_run_until runs all events up to a virtual time. */
+/* Runs one event; false when none is left. sim_run_until runs all events up to a virtual time and
+ * leaves the clock there. */
 bool sim_step(struct sim *sim);
 void sim_run_until(struct sim *sim, uint64_t time_ns);
+uint64_t sim_event_count(const struct sim *sim);
 
-/* Process death: from now on nothing the machine's process does has any effect; sockets close (peers see it later), no
- * completion comes. sim_crashed says so; the driver then frees the engine (abort) and calls sim_reset before reopening.
- * kill keeps all written bytes (page cache survives); power loss applies the model. */
+/* Process death: from now on nothing the machine's process does has any effect: blocking calls give
+ * -EIO, submitted ops are only remembered, no `done` and no turn comes. The driver then frees the
+ * engine (abandon): io join calls every outstanding `done` with -ECANCELED, worker_free runs and
+ * completes every queued job, both without effect on the world; then sim_reset, before reopening.
+ * kill keeps all written bytes (the page cache survives; a write in flight happened, did not, or
+ * in part) and peers see the sockets close. power loss applies the disk model; peers hear nothing.
+ */
 void sim_kill(struct sim *sim, uint32_t number);
 void sim_power_loss(struct sim *sim, uint32_t number, enum sim_power_loss how);
 bool sim_crashed(const struct sim *sim, uint32_t number);
+/* A new process may start. Also after an orderly close, where every file and socket must be closed.
+ */
 void sim_reset(struct sim *sim, uint32_t number);
-/* Crash at the n-th I/O submission or completion of the machine from now on (0: off), as a kill or a power loss. */
-void sim_crash_at_io(struct sim *sim, uint32_t number, uint64_t countdown, bool power, enum sim_power_loss how);
+/* Crash at the n-th I/O submission, completion or blocking file call (before or after its effect)
+ * of the machine from now on (0: off), as a kill or a power loss. */
+void sim_crash_at_io(struct sim *sim, uint32_t number, uint64_t countdown, bool power,
+                     enum sim_power_loss how);
+/* How many such points the machine has passed: a test crashes at each of them in turn. */
+uint64_t sim_crash_points(const struct sim *sim, uint32_t number);
 
-/* Faults. */
-void sim_cut(struct sim *sim, uint32_t from, uint32_t to, bool cut);   /* one direction of the link */
-void sim_disk_error(struct sim *sim, uint32_t number, int err, uint64_t countdown);  /* the n-th write fails with -err */
+/* Faults of the network. A cut direction holds bytes back; when it heals, each connection that was
+ * held resumes after a retransmission delay, or is reset, by chance. */
+void sim_cut(struct sim *sim, uint32_t from, uint32_t to, bool cut);
+void sim_net_delay(struct sim *sim, uint64_t min_ns, uint64_t max_ns);
+
+/* Faults of a disk. The n-th write or sync from now on fails with -err, whatever it left behind. */
+void sim_disk_error(struct sim *sim, uint32_t number, int err, uint64_t countdown);
 void sim_disk_capacity(struct sim *sim, uint32_t number, uint64_t bytes);
 void sim_disk_latency(struct sim *sim, uint32_t number, uint64_t min_ns, uint64_t max_ns);
+/* So many of 1000 submitted writes are short (by whole blocks). */
+void sim_disk_short_writes(struct sim *sim, uint32_t number, uint32_t per_mille);
+/* A file system that refuses O_DIRECT. */
+void sim_disk_buffered(struct sim *sim, uint32_t number, bool buffered);
 
-/* The oracle's view: bytes that would survive a power loss that loses everything unsynced. Returns bytes read. */
-int64_t sim_durable_read(struct sim *sim, uint32_t number, const char *path, void *buf, size_t size, uint64_t offset);
-int sim_durable_list(struct sim *sim, uint32_t number, const char *dir, void (*each)(void *, const char *), void *ctx);
-/* Offline surgery on a machine that is down. */
-int sim_corrupt(struct sim *sim, uint32_t number, const char *path, uint64_t offset, const void *bytes, size_t size);
+/* The oracle's view: bytes that would survive a power loss that loses everything unsynced. Returns
+ * bytes read, or -ENOENT. */
+int64_t sim_durable_read(struct sim *sim, uint32_t number, const char *path, void *buf, size_t size,
+                         uint64_t offset);
+int sim_durable_list(struct sim *sim, uint32_t number, const char *dir,
+                     void (*each)(void *ctx, const char *name), void *ctx);
+/* Grows whenever something on this disk became durable. */
+uint64_t sim_durable_version(const struct sim *sim, uint32_t number);
+/* Offline surgery on a machine whose process is down: the bytes are changed durably. */
+int sim_corrupt(struct sim *sim, uint32_t number, const char *path, uint64_t offset,
+                const void *bytes, size_t size);
 
 /* A hash over all events so far (kind, machine, time, sizes, bytes). */
 uint64_t sim_trace_hash(const struct sim *sim);

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The world: virtual time, machines, crashes, and the driver's handles on both. One thread owns all
+ * of it.
+ */
+#include "io/sim/sim_stream.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define LOOPBACK 0x7f000000u
+
+/* ---- time ---------------------------------------------------------------------------------------
+ */
+
+void sim_schedule(struct sim *sim, struct sim_event *event, uint64_t time)
+{
+    RR_ASSERT(event->run && time >= sim->now);
+    event->time = time;
+    event->tie = (stream_next(&sim->schedule) << 40) | (sim->sequence++ & ((1ull << 40) - 1));
+    sim_heap_push(&sim->heap, event);
+}
+
+void sim_unschedule(struct sim *sim, struct sim_event *event)
+{
+    sim_heap_remove(&sim->heap, event);
+}
+
+bool sim_step(struct sim *sim)
+{
+    struct sim_event *event = sim_heap_pop(&sim->heap);
+    if (!event)
+        return false;
+    RR_ASSERT(!sim->in_event && event->time >= sim->now);
+    sim->now = event->time;
+    sim->event_count++;
+    sim_trace(sim, event->time, event->tie, 0);
+    sim->in_event = true;
+    event->run(event);
+    sim->in_event = false;
+    return true;
+}
+
+void sim_run_until(struct sim *sim, uint64_t time_ns)
+{
+    while (sim->heap.count > 0 && sim->heap.events[0]->time <= time_ns)
+        sim_step(sim);
+    sim->now = rr_max_u64(sim->now, time_ns);
+}
+
+uint64_t sim_now(const struct sim *sim)
+{
+    return sim->now;
+}
+
+uint64_t sim_random(struct sim *sim)
+{
+    return stream_next(&sim->driver);
+}
+
+uint64_t sim_random_below(struct sim *sim, uint64_t bound)
+{
+    return stream_below(&sim->driver, bound);
+}
+
+uint64_t sim_event_count(const struct sim *sim)
+{
+    return sim->event_count;
+}
+
+uint64_t sim_trace_hash(const struct sim *sim)
+{
+    return sim->trace;
+}
+
+static uint64_t io_sim_now(struct io *io)
+{
+    return machine_of(io)->sim->now;
+}
+
+static uint64_t io_sim_random(struct io *io)
+{
+    return stream_next(&machine_of(io)->process);
+}
+
+static const struct io_ops sim_ops = {
+    .name = "sim",
+    .submit = sim_loop_submit,
+    .cancel = sim_loop_cancel,
+    .start = sim_loop_start,
+    .join = sim_loop_join,
+    .wake = sim_loop_wake,
+    .now = io_sim_now,
+    .random = io_sim_random,
+    .listen = sim_net_listen,
+    .socket = sim_net_socket,
+    .close = sim_loop_close,
+    .shutdown = sim_net_shutdown,
+    .worker_new = sim_worker_new,
+    .worker_post = sim_worker_post,
+    .worker_free = sim_worker_free,
+    .open = sim_file_open,
+    .pread = sim_file_pread,
+    .pwrite = sim_file_pwrite,
+    .fsync = sim_file_fsync,
+    .file_size = sim_file_size,
+    .truncate = sim_file_truncate,
+    .mkdir = sim_file_mkdir,
+    .sync_dir = sim_file_sync_dir,
+    .rename = sim_file_rename,
+    .unlink = sim_file_unlink,
+    .list = sim_file_list,
+    .lock = sim_file_lock,
+    .fs_probe = sim_file_fs_probe,
+};
+
+/* ---- the world ----------------------------------------------------------------------------------
+ */
+
+struct sim *sim_new(uint64_t seed)
+{
+    struct sim *sim = calloc(1, sizeof(*sim));
+    RR_ASSERT(sim);
+    sim->seed = seed;
+    sim->trace = seed;
+    sim->now = 1000000000; /* a machine is never at time 0 */
+    sim->schedule = stream_make(seed, 1);
+    sim->net = stream_make(seed, 2);
+    sim->driver = stream_make(seed, 3);
+    sim->net_delay_min_ns = 20000;
+    sim->net_delay_max_ns = 200000;
+    return sim;
+}
+
+static struct machine *machine_at(const struct sim *sim, uint32_t number)
+{
+    RR_ASSERT(number >= 1 && number <= SIM_MACHINES_MAX && sim->machines[number - 1]);
+    return sim->machines[number - 1];
+}
+
+struct io *sim_machine(struct sim *sim, uint32_t number)
+{
+    RR_ASSERT(number >= 1 && number <= SIM_MACHINES_MAX);
+    struct machine *machine = sim->machines[number - 1];
+    if (machine)
+        return &machine->io;
+    machine = calloc(1, sizeof(*machine));
+    RR_ASSERT(machine);
+    machine->io.ops = &sim_ops;
+    machine->sim = sim;
+    machine->number = number;
+    machine->completed.end = &machine->completed.first;
+    machine->process = stream_make(sim->seed, 100 + number);
+    machine->latency_min_ns = 50000;
+    machine->latency_max_ns = 300000;
+    machine->next_port = 40000;
+    disk_init(&machine->disk, sim->seed + number);
+    sim->machines[number - 1] = machine;
+    return &machine->io;
+}
+
+struct io_address sim_address(uint32_t number, uint16_t port)
+{
+    return (struct io_address){LOOPBACK | number, port};
+}
+
+/* ---- crashes ------------------------------------------------------------------------------------
+ */
+
+static void crash(struct machine *machine, bool power, enum sim_power_loss how)
+{
+    if (machine->is_crashed)
+        return;
+    sim_trace(machine->sim, machine->number, power, how);
+    machine->is_crashed = true;
+    machine->lost_power = power;
+    machine->crash_countdown = 0;
+    machine_forget_loop(machine);
+    if (power)
+        disk_power_loss(&machine->disk, how);
+}
+
+void sim_kill(struct sim *sim, uint32_t number)
+{
+    crash(machine_at(sim, number), false, SIM_KEEP_ALL);
+}
+
+void sim_power_loss(struct sim *sim, uint32_t number, enum sim_power_loss how)
+{
+    crash(machine_at(sim, number), true, how);
+}
+
+bool sim_crashed(const struct sim *sim, uint32_t number)
+{
+    return machine_at(sim, number)->is_crashed;
+}
+
+bool machine_crash_point(struct machine *machine)
+{
+    if (machine->is_crashed)
+        return false;
+    machine->crash_points++;
+    if (machine->crash_countdown == 0 || --machine->crash_countdown > 0)
+        return true;
+    crash(machine, machine->crash_power, machine->crash_how);
+    return false;
+}
+
+void sim_crash_at_io(struct sim *sim, uint32_t number, uint64_t countdown, bool power,
+                     enum sim_power_loss how)
+{
+    struct machine *machine = machine_at(sim, number);
+    machine->crash_countdown = countdown;
+    machine->crash_power = power;
+    machine->crash_how = how;
+}
+
+uint64_t sim_crash_points(const struct sim *sim, uint32_t number)
+{
+    return machine_at(sim, number)->crash_points;
+}
+
+void sim_reset(struct sim *sim, uint32_t number)
+{
+    struct machine *machine = machine_at(sim, number);
+
+    RR_ASSERT(!sim->in_event && !machine->is_looping);
+    RR_ASSERT(!machine->flights && !machine->completed.first); /* join came first */
+    RR_ASSERT(!machine->workers);                              /* each was freed */
+    RR_ASSERT(machine->slots_open == 0); /* an orderly process closes what it opened */
+    sim_trace(sim, number, machine->crash_points, 0);
+    machine->slot_count = 0;
+    machine->is_crashed = false;
+    machine->lost_power = false;
+    machine->crash_countdown = 0;
+    machine->busy_until = sim->now;
+}
+
+void sim_free(struct sim *sim)
+{
+    for (uint32_t i = 0; i < SIM_MACHINES_MAX; i++) {
+        struct machine *machine = sim->machines[i];
+        if (!machine)
+            continue;
+        crash(machine, true, SIM_LOSE_ALL);
+        sim_reset(sim, i + 1);
+    }
+    stream_fini(sim);
+    for (uint32_t i = 0; i < SIM_MACHINES_MAX; i++) {
+        if (!sim->machines[i])
+            continue;
+        disk_fini(&sim->machines[i]->disk);
+        free(sim->machines[i]->slots);
+        free(sim->machines[i]);
+    }
+    RR_ASSERT(sim->heap.count == 0);
+    sim_heap_fini(&sim->heap);
+    free(sim);
+}
+
+/* ---- faults -------------------------------------------------------------------------------------
+ */
+
+void sim_cut(struct sim *sim, uint32_t from, uint32_t to, bool cut)
+{
+    (void)machine_at(sim, from);
+    (void)machine_at(sim, to);
+    if (sim->cut[from - 1][to - 1] == cut)
+        return;
+    sim->cut[from - 1][to - 1] = cut;
+    stream_link_changed(sim, from, to);
+}
+
+void sim_net_delay(struct sim *sim, uint64_t min_ns, uint64_t max_ns)
+{
+    RR_ASSERT(min_ns <= max_ns);
+    sim->net_delay_min_ns = min_ns;
+    sim->net_delay_max_ns = max_ns;
+}
+
+void sim_disk_error(struct sim *sim, uint32_t number, int err, uint64_t countdown)
+{
+    RR_ASSERT(err > 0);
+    machine_at(sim, number)->error = err;
+    machine_at(sim, number)->error_countdown = countdown;
+}
+
+void sim_disk_capacity(struct sim *sim, uint32_t number, uint64_t bytes)
+{
+    machine_at(sim, number)->disk.capacity = bytes;
+}
+
+void sim_disk_latency(struct sim *sim, uint32_t number, uint64_t min_ns, uint64_t max_ns)
+{
+    RR_ASSERT(min_ns <= max_ns);
+    machine_at(sim, number)->latency_min_ns = min_ns;
+    machine_at(sim, number)->latency_max_ns = max_ns;
+}
+
+void sim_disk_short_writes(struct sim *sim, uint32_t number, uint32_t per_mille)
+{
+    RR_ASSERT(per_mille <= 1000);
+    machine_at(sim, number)->short_per_mille = per_mille;
+}
+
+void sim_disk_buffered(struct sim *sim, uint32_t number, bool buffered)
+{
+    machine_at(sim, number)->is_buffered = buffered;
+}
+
+/* ---- the oracle's view --------------------------------------------------------------------------
+ */
+
+int64_t sim_durable_read(struct sim *sim, uint32_t number, const char *path, void *buf, size_t size,
+                         uint64_t offset)
+{
+    const struct inode *inode = disk_durable_find(&machine_at(sim, number)->disk, path);
+    if (!inode)
+        return -ENOENT;
+    if (offset >= inode->durable_size || size == 0)
+        return 0;
+    size_t count = (size_t)rr_min_u64(size, inode->durable_size - offset);
+    memcpy(buf, inode->durable + offset, count);
+    return (int64_t)count;
+}
+
+int sim_durable_list(struct sim *sim, uint32_t number, const char *dir,
+                     void (*each)(void *ctx, const char *name), void *ctx)
+{
+    return disk_list(&machine_at(sim, number)->disk, true, dir, each, ctx);
+}
+
+uint64_t sim_durable_version(const struct sim *sim, uint32_t number)
+{
+    return machine_at(sim, number)->disk.version;
+}
+
+int sim_corrupt(struct sim *sim, uint32_t number, const char *path, uint64_t offset,
+                const void *bytes, size_t size)
+{
+    struct machine *machine = machine_at(sim, number);
+    struct inode *inode = disk_durable_find(&machine->disk, path);
+    struct iovec iov = {(void *)(uintptr_t)bytes, size};
+
+    RR_ASSERT(machine->is_crashed || !machine->is_looping);
+    if (!inode)
+        return -ENOENT;
+    int64_t result = disk_write(&machine->disk, inode, &iov, 1, size, offset);
+    if (result < 0)
+        return (int)result;
+    disk_sync_range(&machine->disk, inode, offset, size);
+    return 0;
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The inside of the simulator, shared by sim.c (the world), sim_loop.c (ops and turns),
+ * sim_worker.c, sim_file.c and sim_net.c. One thread touches all of it. An op's way:
+ *
+ *     submit --> flight (an event, or waiting for bytes) --> completed --turn--> done
+ *                   |                                            |
+ *                 crash --> kept until join says -ECANCELED <-- crash
+ */
+#ifndef RR_IO_SIM_MACHINE_H
+#define RR_IO_SIM_MACHINE_H
+
+#include "io/sim/sim.h"
+#include "io/sim/sim_disk.h"
+#include "io/sim/sim_heap.h"
+#include "io/sim/sim_random.h"
+
+struct machine;
+struct listener;
+struct endpoint;
+struct connection;
+
+struct sim {
+    struct sim_heap heap;
+    struct sim_stream schedule; /* tiebreaks, turns, workers */
+    struct sim_stream net;
+    struct sim_stream driver;
+    struct machine *machines[SIM_MACHINES_MAX]; /* by number - 1; NULL: never asked for */
+    bool cut[SIM_MACHINES_MAX][SIM_MACHINES_MAX];
+    struct connection *connections; /* all that exist */
+    uint64_t net_delay_min_ns;
+    uint64_t net_delay_max_ns;
+    uint64_t now;
+    uint64_t sequence; /* of scheduled events */
+    uint64_t event_count;
+    uint64_t seed;
+    uint64_t trace;
+    bool in_event;
+};
+
+/* What an op is while the world works on it. */
+struct flight {
+    struct sim_event event;
+    struct machine *machine;
+    struct io_op *op;
+    struct flight *next, **link; /* the machine's list */
+    struct inode *inode;         /* disk ops: a reference */
+    uint64_t sequence;           /* IO_SYNC: what was written before it was submitted */
+    uint64_t hash;               /* of the bytes at submission: IO_WRITE, IO_SEND */
+    size_t size;                 /* of the vector */
+    uint64_t deadline;           /* IO_CONNECT */
+    bool is_cancelled;
+};
+
+enum slot_kind { SLOT_FREE, SLOT_FILE, SLOT_LISTENER, SLOT_SOCKET };
+
+/* What a file descriptor stands for. Numbers are not used twice by one process. */
+struct slot {
+    enum slot_kind kind;
+    unsigned flags; /* enum io_open_flags */
+    bool owns_lock;
+    union {
+        struct inode *inode;
+        struct listener *listener;
+        struct endpoint *endpoint;
+    };
+};
+
+struct op_queue {
+    struct io_op *first;
+    struct io_op **end;
+};
+
+struct job_queue {
+    struct io_job *first;
+    struct io_job **end;
+};
+
+struct io_worker {
+    struct sim_event event;
+    struct machine *machine;
+    struct io_worker *next;
+    struct job_queue waiting;  /* the first may have run already */
+    struct job_queue finished; /* run, and not yet told to the loop */
+    bool has_run;              /* the first of `waiting` */
+};
+
+struct machine {
+    struct io io; /* what the process sees */
+    struct sim *sim;
+    uint32_t number;
+
+    /* the loop */
+    struct sim_event turn_event;
+    bool (*turn)(void *ctx, uint64_t now_ns, uint64_t *deadline_ns);
+    void *turn_ctx;
+    struct op_queue completed;
+    struct flight *flights;
+    struct io_worker *workers;
+    struct sim_stream process; /* what the process gets from io->ops->random */
+    uint64_t busy_until;       /* the last turn's cost in virtual time */
+    bool is_looping;
+    bool is_crashed;
+    bool lost_power; /* and was not reset since: packets to it vanish */
+
+    /* files and sockets */
+    struct slot *slots;
+    size_t slot_count;
+    size_t slot_cap;
+    size_t slots_open;
+    struct listener *listeners;
+    uint16_t next_port;
+
+    /* the disk and its faults */
+    struct disk disk;
+    uint64_t latency_min_ns;
+    uint64_t latency_max_ns;
+    uint32_t short_per_mille;
+    int error;
+    uint64_t error_countdown;
+    bool is_buffered;
+
+    /* the crash that is waiting to happen */
+    uint64_t crash_countdown;
+    uint64_t crash_points;
+    bool crash_power;
+    enum sim_power_loss crash_how;
+};
+
+#define MACHINE_FD_FIRST 3
+
+static inline struct machine *machine_of(struct io *io)
+{
+    return RR_CONTAINER_OF(io, struct machine, io);
+}
+
+/* ---- sim.c ---- */
+void sim_schedule(struct sim *sim, struct sim_event *event, uint64_t time);
+void sim_unschedule(struct sim *sim, struct sim_event *event);
+static inline void sim_trace(struct sim *sim, uint64_t what, uint64_t a, uint64_t b)
+{
+    sim->trace = hash_mix(hash_mix(hash_mix(sim->trace, what), a), b);
+}
+/* A moment at which the machine may be crashed. False: it is dead, now or since long. */
+bool machine_crash_point(struct machine *machine);
+
+/* ---- sim_loop.c ---- */
+int machine_slot_new(struct machine *machine, struct slot slot); /* the fd */
+struct slot *machine_any_slot(struct machine *machine, int fd);
+struct slot *machine_slot(struct machine *machine, int fd, enum slot_kind kind);
+void machine_slot_free(struct machine *machine, int fd);
+void machine_request_turn(struct machine *machine, uint64_t time);
+/* The op's fate is known: it is told so at the next turn. The flight is gone after this. */
+void flight_complete(struct flight *flight, int64_t result);
+size_t op_size(const struct io_op *op);
+uint64_t op_hash(const struct io_op *op);
+void machine_forget_loop(struct machine *machine); /* at a crash */
+void sim_loop_submit(struct io *io, struct io_op *op);
+void sim_loop_cancel(struct io *io, struct io_op *op);
+int sim_loop_start(struct io *io, bool (*turn)(void *ctx, uint64_t now_ns, uint64_t *deadline_ns),
+                   void *ctx);
+void sim_loop_join(struct io *io);
+void sim_loop_wake(struct io *io);
+void sim_loop_close(struct io *io, int fd);
+
+/* ---- sim_worker.c ---- */
+struct io_worker *sim_worker_new(struct io *io, const char *name);
+void sim_worker_post(struct io_worker *worker, struct io_job *job);
+void sim_worker_free(struct io_worker *worker);
+void sim_worker_dispatch(struct io_worker *worker); /* the `done`s that are due */
+void sim_worker_stop(struct io_worker *worker);     /* at a crash */
+
+/* ---- sim_file.c ---- */
+void sim_file_submit(struct flight *flight);
+void sim_file_crash(struct flight *flight); /* a write in flight happened, did not, or in part */
+void sim_file_close(struct machine *machine, struct slot *slot);
+int sim_file_open(struct io *io, const char *path, unsigned flags);
+int64_t sim_file_pread(struct io *io, int fd, void *buf, size_t size, uint64_t offset);
+int64_t sim_file_pwrite(struct io *io, int fd, const void *buf, size_t size, uint64_t offset,
+                        unsigned flags);
+int sim_file_fsync(struct io *io, int fd);
+int64_t sim_file_size(struct io *io, int fd);
+int sim_file_truncate(struct io *io, int fd, uint64_t size);
+int sim_file_mkdir(struct io *io, const char *path);
+int sim_file_sync_dir(struct io *io, const char *path);
+int sim_file_rename(struct io *io, const char *from, const char *to);
+int sim_file_unlink(struct io *io, const char *path);
+int sim_file_list(struct io *io, const char *path, void (*each)(void *ctx, const char *name),
+                  void *ctx);
+int sim_file_lock(struct io *io, int fd);
+int sim_file_fs_probe(struct io *io, const char *path, struct io_fs_info *info);
+
+/* ---- sim_net.c ---- */
+void sim_net_submit(struct flight *flight);
+void sim_net_cancel(struct flight *flight); /* it completes with -ECANCELED */
+int sim_net_listen(struct io *io, const struct io_address *address, struct io_address *bound);
+int sim_net_socket(struct io *io);
+void sim_net_shutdown(struct io *io, int fd);
+void sim_net_close(struct machine *machine, struct slot *slot, bool silently);
+
+#endif
