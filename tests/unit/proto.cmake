@@ -5,3 +5,5 @@ rr_test(NAME test_error LABEL fast SOURCES test_error.c LIBS rr_proto)
 rr_test(NAME test_frame LABEL fast SOURCES test_frame.c LIBS rr_proto)
 rr_test(NAME test_codec LABEL fast SOURCES test_codec.c LIBS rr_proto)
 rr_test(NAME test_codec_entry LABEL fast SOURCES test_codec_entry.c LIBS rr_proto)
+rr_test(NAME test_codec_property LABEL fast SOURCES test_codec_property.c raftpb_oracle.c wire_generator.c
+    LIBS rr_proto rr_raftpb)
