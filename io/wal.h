@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The write-ahead log of one loop, shared by its groups. The unit is the write: one O_DIRECT|RWF_DSYNC
- * write of a 64-byte header and 8-byte aligned sections, padded to the block; valid whole or not at all. Formats
- * are in wal_format.h. Loop thread only, except wal_open (before the loop starts).
+ * The write-ahead log of one loop, shared by its groups. The unit is the write: one
+ * O_DIRECT|RWF_DSYNC write of a 64-byte header and 8-byte aligned sections, padded to the block;
+ * valid whole or not at all. Formats are in wal_format.h. Loop thread only, except wal_open (before
+ * the loop starts).
  *
- * Happy path: sections are staged into the filling write (in place, or copied); wal_flush at the end of a turn seals
- * and submits what may go (one write in flight; a second when at least 64 KiB wait); completions advance
- * durable_seq over the contiguous prefix; on_durable tells the engine. Failure path: a failed write poisons the log for the life of
- * the process: durable_seq never moves again, on_poisoned is called once, staging returns RR_E_POISONED.
+ * Happy path: sections are staged into the filling write (in place, or copied); what does not fit
+ * seals it and begins the next, sealed writes queue; wal_flush at the end of a turn submits what
+ * may go (one write in flight; a second when at least 64 KiB wait); completions advance durable_seq
+ * over the contiguous prefix; on_durable tells the engine. Failure path: a failed write poisons the
+ * log for the life of the process: durable_seq never moves again, on_poisoned is called once,
+ * staging returns RR_E_POISONED.
  */
 #ifndef RR_IO_WAL_H
 #define RR_IO_WAL_H
@@ -21,29 +24,37 @@ struct wal;
 
 struct wal_options {
     struct io *io;
-    const char *dir;            /* the data directory; segments lie in it */
-    uint64_t instance_id;       /* seeds every header's CRC */
-    uint64_t segment_bytes;     /* multiple of the block; 64 MiB by default */
-    uint64_t wal_bytes_max;     /* budget of padded bytes on disk; 4 GiB by default */
-    uint32_t write_bytes_max;   /* cut point, 1 MiB; a write holds at least one entry */
+    const char *dir;        /* the data directory; segments lie in it */
+    uint64_t instance_id;   /* seeds every header's CRC */
+    uint64_t segment_bytes; /* multiple of 4 KiB, at least 64 KiB; a directory keeps the size it was
+                               made with */
+    uint64_t wal_bytes_max; /* budget of segments on disk; 4 GiB by default, at most 512 segments
+                               are used */
+    uint32_t write_bytes_max; /* cut point, 1 MiB; a write holds at least one entry; at most a
+                                 quarter segment */
     uint32_t second_write_bytes_min; /* 64 KiB */
-    uint64_t mark_delay_ns;     /* idle time after which a mark proves the tail */
-    uint64_t nonce;             /* of this boot, for the `open` section */
+    uint64_t mark_delay_ns;          /* idle time after which a mark proves the tail */
+    uint64_t nonce;                  /* of this boot, for the `open` section */
     void *ctx;
-    void (*on_durable)(void *ctx, uint64_t durable_seq);  /* from a completion, loop thread; may only record */
+    void (*on_durable)(void *ctx,
+                       uint64_t durable_seq); /* from a completion, loop thread; may only record */
     void (*on_poisoned)(void *ctx, int err);
 };
 
-/* A group's state as a `state` section carries it. */
+/* A group's state as a `state` section carries it. Each is whole: the newest replaces all earlier
+ * ones, snapshot data and all, and what lies below its first_index is compacted: its segments are
+ * recycled once the state is durable. It is staged before the entries of the same append;
+ * last_index is the group's last staged entry as of here (for an installed snapshot: its index),
+ * which recovery checks. A group's first section is a state. */
 struct wal_state {
     uint64_t group;
     struct rr_hard_state hard_state;
-    struct rr_snapshot_metadata metadata;  /* index/term of the snapshot; ConfState */
-    uint64_t first_index;                  /* first entry kept; metadata.index + 1 or below */
-    uint64_t first_prev_term;              /* term of entry first_index - 1 */
+    struct rr_snapshot_metadata metadata; /* index/term of the snapshot; ConfState */
+    uint64_t first_index;                 /* first entry kept; metadata.index + 1 or below */
+    uint64_t first_prev_term;             /* term of entry first_index - 1 */
     uint64_t last_index;
     uint64_t last_term;
-    const uint8_t *snapshot_data;          /* inline snapshot, at most WAL_INLINE_SNAPSHOT_MAX */
+    const uint8_t *snapshot_data; /* inline snapshot, at most WAL_INLINE_SNAPSHOT_MAX */
     uint32_t snapshot_size;
     bool has_snapshot_data;
 };
@@ -57,83 +68,110 @@ struct wal_peer {
     uint64_t nonce;
 };
 
-/* Recovery hands over what is durable, in log order. Entries: `bytes` is a run of encoded elements inside
- * `block` (take references to keep it); the first has index first_index; those at and above it in the group are truncated first. */
+/* Recovery hands over what is durable: first the newest state of each group (once), then each peer
+ * (newest record), then runs of entries in log order. Runs that a state made dead are left out or
+ * cut, so that a group's runs begin at or below its first_index, have no gap, and only truncate
+ * each other: `bytes` is a run of `count` encoded elements inside `block` (take references to keep
+ * it); the first has index first_index; those at and above it in the group are truncated first.
+ * Nothing has been changed on disk when these are called; a negative return ends recovery and
+ * becomes wal_open's. */
 struct wal_recovery {
     void *ctx;
     int (*on_state)(void *ctx, const struct wal_state *state);
-    int (*on_entries)(void *ctx, uint64_t group, uint64_t first_index, uint32_t count, uint64_t commit,
-                      const uint8_t *bytes, uint32_t size, struct rr_block *block);
+    int (*on_entries)(void *ctx, uint64_t group, uint64_t first_index, uint32_t count,
+                      uint64_t commit, const uint8_t *bytes, uint32_t size, struct rr_block *block);
     int (*on_peer)(void *ctx, const struct wal_peer *peer);
 };
 
-/* Creates the segments of an empty directory (`wal_create`; durable on return), or recovers (`wal_open`): cuts a torn
- * tail, refuses corruption (RR_E_CORRUPT with file, offset, sequence, remedy; nothing is changed), then makes the `open` section durable
- * with the next boot count. Blocking. */
+/* Makes the first segments of a directory without identity (durable on return; what a half-made
+ * creation left is overwritten); identity_write comes after it. Blocking. */
 int wal_create(const struct wal_options *options, struct rr_error *error);
-int wal_open(const struct wal_options *options, const struct wal_recovery *recovery, struct wal **wal,
-             struct rr_error *error);
-/* Waits for nothing: call after io_join (no write in flight). */
+/* Recovers: cuts a torn tail, refuses corruption (RR_E_CORRUPT with file, offset, sequence, remedy;
+ * nothing is changed), then makes the `open` section durable with the next boot count. Blocking,
+ * before the loop starts. */
+int wal_open(const struct wal_options *options, const struct wal_recovery *recovery,
+             struct wal **wal, struct rr_error *error);
+/* After io_join (no write in flight). What was staged and not submitted is dropped. Log blocks that
+ * are still referenced stay valid until they are put. */
 void wal_free(struct wal *wal);
 
-uint64_t wal_boot(const struct wal *wal);         /* this boot's count */
+uint64_t wal_boot(const struct wal *wal); /* this boot's count */
 
-/* ---- staging (all return 0 or RR_E_POISONED / RR_E_NO_SPACE) --------------------------------------- */
+/* ---- staging (RR_E_POISONED; RR_E_NO_MEMORY; RR_E_TOO_LARGE: it fits in no segment)
+ * --------------------- Staging itself never waits for room on disk: ask wal_admits_entries first.
+ */
 
-/* Room for entries that are encoded in place: `*at` points into the log block behind an open section of `group`,
- * with at least `size` bytes (which must hold one entry's encoding; the cut point is respected: returns RR_E_BUSY when the
- * filling write is too full and must be flushed first). Nothing is staged until wal_commit_entries; wal_rollback undoes. */
-int wal_reserve_entries(struct wal *wal, uint64_t group, uint32_t size, uint8_t **at, struct rr_block **block);
+/* Room for entries that are encoded in place: `*at` points into the log block behind an open
+ * section of `group`, with at least `size` bytes. Seals the filling write if that is too full.
+ * Nothing is staged until wal_commit_entries; wal_rollback_entries undoes. Nothing else may be
+ * staged in between. `*block` is borrowed: the descriptors made from it take references of their
+ * own. */
+int wal_reserve_entries(struct wal *wal, uint64_t group, uint32_t size, uint8_t **at,
+                        struct rr_block **block);
 /* `used` bytes at `*at` hold `count` entries from first_index on; `crc` is their CRC32C. */
-int wal_commit_entries(struct wal *wal, uint64_t first_index, uint32_t count, uint32_t used, uint32_t crc,
-                       uint64_t commit);
+void wal_commit_entries(struct wal *wal, uint64_t first_index, uint32_t count, uint32_t used,
+                        uint32_t crc, uint64_t commit);
 void wal_rollback_entries(struct wal *wal);
 
-/* Copies a run of entries (encoding those with wire_size 0), cutting it over writes as needed. The descriptors in `staged`
- * (room for count) are the same entries with data and block inside the log; they hold no references yet. */
-int wal_append_entries(struct wal *wal, uint64_t group, const struct rr_entry *entries, uint32_t count,
-                       uint64_t commit, struct rr_entry *staged);
+/* Copies a run of entries (encoding those with wire_size 0), cutting it over writes as needed. The
+ * descriptors in `staged` (room for count; may be `entries`) are the same entries with data and
+ * block inside the log; they hold no references yet: take them before the next wal_flush. On an
+ * error nothing of the run is staged or all further staging fails too. */
+int wal_append_entries(struct wal *wal, uint64_t group, const struct rr_entry *entries,
+                       uint32_t count, uint64_t commit, struct rr_entry *staged);
 int wal_append_state(struct wal *wal, const struct wal_state *state);
 int wal_append_peer(struct wal *wal, const struct wal_peer *peer);
 
-/* The write that what was staged last belongs to; durable once durable_seq reaches it. Staging order is write order. */
+/* The write that what was staged last belongs to; durable once durable_seq reaches it. Staging
+ * order is write order. */
 uint64_t wal_staged_seq(const struct wal *wal);
 uint64_t wal_durable_seq(const struct wal *wal);
 
-/* May a write be started now (none in flight, or one and at least second_write_bytes_min wait)? DESIGN 4.1. */
+/* May a write be started now (none in flight, or one and at least second_write_bytes_min wait)?
+ * DESIGN 4.1. */
 bool wal_can_write(const struct wal *wal, uint64_t waiting_bytes);
-/* Are entries admitted (a whole spare segment exists, the budget holds)? false: proposals become RR_E_BUSY / RR_E_NO_SPACE. */
+/* Are entries admitted? 0; RR_E_BUSY: soon again (a spare segment is being made); RR_E_NO_SPACE:
+ * not before space returns or a group is compacted (disk full, or the budget is used up);
+ * RR_E_POISONED. */
 int wal_admits_entries(const struct wal *wal);
-/* End of turn: seals and submits what may go, marks, refills spares. Returns the next deadline (UINT64_MAX: none). */
+/* End of turn: submits what may go, marks, keeps spares ready. Returns the next deadline
+ * (UINT64_MAX: none). */
 uint64_t wal_flush(struct wal *wal, uint64_t now_ns);
-/* Nothing staged or in flight. */
+/* Clean close: stages a mark if the tail is not proven; turn until wal_is_idle, then stop the loop.
+ */
+void wal_close_mark(struct wal *wal);
+/* Nothing staged or in flight (always, when poisoned: nothing of it will ever be durable). */
 bool wal_is_idle(const struct wal *wal);
 
-/* ---- recycling ---------------------------------------------------------------------------------------- */
+/* ---- recycling
+ * ---------------------------------------------------------------------------------------- */
 
-/* The group needs nothing below `first_index` any more, and its newest state section was staged after that. */
-void wal_compact(struct wal *wal, uint64_t group, uint64_t first_index);
-/* A group whose state (and small tail) should be written again so that old segments can be recycled, or false. */
+/* A group whose state (and tail, if it is small) should be written again so that old segments can
+ * be recycled, or false. With more tail than wal_tail_bytes_max it needs a snapshot first. Names
+ * the same group until that is done. */
 bool wal_wants_rewrite(const struct wal *wal, uint64_t *group);
-/* The group's entries [first, last], at most 1 MiB encoded, written again as one section that does not count as truncation. */
-int wal_rewrite_tail(struct wal *wal, uint64_t group, const struct rr_entry *entries, uint32_t count,
-                     uint64_t commit, struct rr_entry *staged);
+uint32_t wal_tail_bytes_max(const struct wal *wal); /* 1 MiB, less with tiny segments */
+/* After wal_append_state: the group's entries from its first_index to its last, at most
+ * wal_tail_bytes_max encoded, written again as one section. */
+int wal_rewrite_tail(struct wal *wal, uint64_t group, const struct rr_entry *entries,
+                     uint32_t count, uint64_t commit, struct rr_entry *staged);
 
-/* CRC32C of [bytes, bytes + size) if that range is a run whose CRC is known from staging; false: compute it. */
+/* CRC32C of [bytes, bytes + size) if that range is a run whose CRC is known from staging; false:
+ * compute it. Any block may be asked about. */
 bool wal_run_crc(const struct rr_block *block, const uint8_t *bytes, uint32_t size, uint32_t *crc);
 
 struct wal_stats {
-    uint64_t write_count;          /* durable writes submitted */
+    uint64_t write_count; /* durable writes submitted */
     uint64_t entry_count;
-    uint64_t payload_bytes;        /* entry bytes */
-    uint64_t padded_bytes;         /* bytes on disk */
+    uint64_t payload_bytes; /* entry bytes */
+    uint64_t padded_bytes;  /* bytes on disk */
     uint64_t mark_count;
     uint64_t segments_recycled;
-    uint64_t segments_zeroed;      /* in service; 0 in steady state */
+    uint64_t segments_zeroed; /* in service; 0 in steady state */
     uint64_t segment_count;
-    uint64_t bytes_live;           /* padded bytes in segments not recyclable */
+    uint64_t bytes_live;               /* padded bytes from the oldest live segment to the tail */
     uint64_t write_in_flight_since_ns; /* 0: none; age of the oldest unfinished write */
-    bool is_direct;                /* false: buffered + fdatasync fallback */
+    bool is_direct;                    /* false: buffered + fdatasync fallback */
     bool is_ram;
 };
 void wal_stats(const struct wal *wal, struct wal_stats *stats);

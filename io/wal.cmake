@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+# The write-ahead log, the directory's identity and the blocks that log bytes live in.
+add_library(rr_wal STATIC
+    identity.c
+    log_block.c
+    wal.c
+    wal_format.c
+    wal_live.c
+    wal_recover.c
+    wal_scan.c
+    wal_segment.c
+    wal_stage.c
+    wal_write.c)
+target_link_libraries(rr_wal PRIVATE rr_flags PUBLIC rr_proto)

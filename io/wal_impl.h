@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The log's own view of itself, shared by wal.c (opening, status), wal_stage.c (what goes into a
+ * write), wal_write.c (how a write becomes durable) and wal_recover.c. Nobody else includes it.
+ *
+ * The life of a write, and what it waits for:
+ *
+ *     FILLING ──full, or its turn──> QUEUED ──place and slot free──> WRITING ──whole──> DONE
+ *        sections                      its turn                        │  ▲               its
+ * predecessors buffered only: └─> SYNCING
+ */
+#ifndef RR_IO_WAL_IMPL_H
+#define RR_IO_WAL_IMPL_H
+
+#include "io/log_block.h"
+#include "io/wal_live.h"
+
+#define WAL_WRITES_IN_FLIGHT_MAX 2u
+
+enum wal_write_state {
+    WAL_WRITE_IDLE,    /* in the pool */
+    WAL_WRITE_FILLING, /* sections are added */
+    WAL_WRITE_QUEUED,  /* sealed; waits for a place and a slot */
+    WAL_WRITE_WRITING,
+    WAL_WRITE_SYNCING, /* buffered mode: fdatasync after the write */
+    WAL_WRITE_DONE,    /* durable, if all before it are */
+};
+
+struct wal_write {
+    struct io_op op;
+    struct iovec iov;
+    struct wal *wal;
+    struct wal_write *next;  /* in the pool, the queue or the line of those in flight */
+    struct log_block *block; /* one reference */
+    uint32_t start;          /* of the header in the block; aligned */
+    uint32_t used;           /* header and sections so far */
+    uint32_t cap;            /* cut point for `used` */
+    uint32_t section_count;
+    uint32_t payload_crc;
+    uint32_t retry_count; /* short writes */
+    uint64_t seq;
+    uint64_t submitted_ns;
+    enum wal_write_state state;
+    bool has_entries;
+    bool has_content; /* anything but a mark */
+    bool is_open;
+    bool must_prove; /* changed a term or vote */
+};
+
+/* Entries being encoded in place, behind a section header that is not yet written. */
+struct wal_reservation {
+    uint64_t group;
+    uint32_t size; /* 0: none */
+};
+
+struct wal {
+    struct wal_options options;
+    struct io *io;
+    struct wal_segments segments;
+    struct wal_live live;
+    struct log_block_pool *pool;
+    struct log_block *block;   /* where the next filling write begins; one reference; NULL: none */
+    struct wal_write *filling; /* NULL: none */
+    struct wal_write *queue, **queue_end;   /* sealed */
+    struct wal_write *flight, **flight_end; /* submitted, in order of seq */
+    struct wal_write *idle;
+    struct wal_reservation reservation;
+    uint64_t boot;
+    uint64_t next_seq;    /* of the next filling write */
+    uint64_t durable_seq; /* all writes up to it are durable */
+    uint64_t
+        proven_seq; /* the durable_seq that the newest submitted header carries; <= durable_seq */
+    uint64_t content_seq;    /* newest submitted write with anything but a mark */
+    uint64_t must_prove_seq; /* newest submitted write that changed a term or vote */
+    uint64_t idle_since_ns;  /* when the newest completion came */
+    uint64_t queued_bytes;   /* padded, of sealed writes that wait */
+    uint32_t flight_count;
+    uint32_t seed;
+    uint32_t block_bytes; /* padding of a write */
+    uint32_t last_padded; /* size of the previous write, a guess for the next */
+    int poisoned;         /* 0, or the error that did it */
+    bool is_closing;      /* wal_close_mark was called */
+    struct io_fs_info fs;
+    struct wal_stats stats;
+};
+
+/* ---- wal_stage.c ---- */
+
+/* Sections that the log adds of its own accord. */
+int wal_stage_open(struct wal *wal, uint64_t nonce);
+int wal_stage_mark(struct wal *wal);
+/* The filling write, if it has sections, goes to the end of the queue. */
+void wal_seal(struct wal *wal);
+
+/* ---- wal_write.c ---- */
+
+/* -errno of a file operation as enum rr_err. */
+int wal_error_of(int err);
+/* Blocking, before service: what is staged becomes durable. RR_E_NO_SPACE: no place; RR_E_IO. */
+int wal_write_now(struct wal *wal, struct rr_error *error);
+void wal_release_write(struct wal *wal, struct wal_write *write);
+/* Bytes that are staged and not submitted. */
+uint64_t wal_waiting_bytes(const struct wal *wal);
+static inline struct wal_header *wal_write_header(const struct wal_write *write)
+{
+    return (struct wal_header *)(void *)(write->block->base.bytes + write->start);
+}
+
+/* ---- wal_recover.c ---- */
+
+/* The size of the directory's segments: of the one with the lowest number. RR_E_CORRUPT: there is
+ * none. */
+int wal_find_segment_bytes(struct io *io, const char *dir, uint64_t *bytes, struct rr_error *error);
+/* Reads the log, hands it over, leaves it ready for the open section. Changes nothing unless it
+ * returns 0. */
+int wal_recover(struct wal *wal, const struct wal_recovery *recovery, struct rr_error *error);
+
+#endif

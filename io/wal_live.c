@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * See wal_live.h. Work is per section and per segment, never per entry; memory is asked for only
+ * when a group is first seen or more holds exist than ever before.
+ */
+#include "io/wal_live.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define HOLDS_PER_SLAB        255u
+#define REWRITE_SPAN_MIN      4u  /* fewer live segments are not worth rewriting anything */
+#define REWRITE_HELD_FRACTION 16u /* a segment is held by little: by less than a 16th of it */
+
+struct wal_slab {
+    struct wal_slab *next;
+    struct wal_hold holds[HOLDS_PER_SLAB];
+};
+
+int wal_live_init(struct wal_live *live, struct wal_segments *segments)
+{
+    *live = (struct wal_live){.segments = segments, .slot_count = 16};
+    live->slots = calloc(live->slot_count, sizeof(live->slots[0]));
+    return live->slots ? 0 : RR_E_NO_MEMORY;
+}
+
+void wal_live_fini(struct wal_live *live)
+{
+    while (live->slabs) {
+        struct wal_slab *slab = live->slabs;
+        live->slabs = slab->next;
+        free(slab);
+    }
+    free(live->groups);
+    free(live->slots);
+    free(live->peers);
+}
+
+/* ---- groups
+ * -------------------------------------------------------------------------------------- */
+
+static uint32_t slot_of(const struct wal_live *live, uint64_t group)
+{
+    uint32_t mask = live->slot_count - 1;
+    uint32_t slot = (uint32_t)((group * 0x9e3779b97f4a7c15u) >> 32) & mask;
+    while (live->slots[slot] != 0 && live->groups[live->slots[slot] - 1].id != group)
+        slot = (slot + 1) & mask;
+    return slot;
+}
+
+uint32_t wal_live_find(const struct wal_live *live, uint64_t group)
+{
+    return live->slots[slot_of(live, group)] - 1; /* 0 - 1: none */
+}
+
+static int grow_slots(struct wal_live *live)
+{
+    uint32_t *slots = calloc((size_t)live->slot_count * 2, sizeof(slots[0]));
+    if (!slots)
+        return RR_E_NO_MEMORY;
+    free(live->slots);
+    live->slots = slots;
+    live->slot_count *= 2;
+    for (uint32_t i = 0; i < live->group_count; i++)
+        live->slots[slot_of(live, live->groups[i].id)] = i + 1;
+    return 0;
+}
+
+static RR_COLD int add_group(struct wal_live *live, uint64_t id)
+{
+    if (live->group_count == live->group_cap) {
+        uint32_t cap = live->group_cap ? live->group_cap * 2 : 4;
+        struct wal_group *groups = realloc(live->groups, cap * sizeof(groups[0]));
+        if (!groups)
+            return RR_E_NO_MEMORY;
+        live->groups = groups;
+        live->group_cap = cap;
+    }
+    if ((live->group_count + 1) * 2 > live->slot_count && grow_slots(live) != 0)
+        return RR_E_NO_MEMORY;
+    live->slots[slot_of(live, id)] = live->group_count + 1;
+    live->groups[live->group_count++] = (struct wal_group){.id = id};
+    return 0;
+}
+
+static RR_COLD int add_slab(struct wal_live *live)
+{
+    struct wal_slab *slab = malloc(sizeof(*slab));
+    if (!slab)
+        return RR_E_NO_MEMORY;
+    slab->next = live->slabs;
+    live->slabs = slab;
+    for (uint32_t i = 0; i < HOLDS_PER_SLAB; i++) {
+        slab->holds[i].next = live->idle;
+        live->idle = &slab->holds[i];
+    }
+    live->idle_count += HOLDS_PER_SLAB;
+    return 0;
+}
+
+static RR_COLD int add_peer_room(struct wal_live *live)
+{
+    uint32_t cap = live->peer_cap ? live->peer_cap * 2 : 8;
+    struct wal_live_peer *peers = realloc(live->peers, cap * sizeof(peers[0]));
+    if (!peers)
+        return RR_E_NO_MEMORY;
+    live->peers = peers;
+    live->peer_cap = cap;
+    return 0;
+}
+
+int wal_live_promise(struct wal_live *live, const struct wal_section *section)
+{
+    int err = 0;
+    bool has_group = section->kind == WAL_SECTION_ENTRIES || section->kind == WAL_SECTION_STATE;
+    if (has_group && RR_UNLIKELY(wal_live_find(live, section->group) == UINT32_MAX))
+        err = add_group(live, section->group);
+    if (!err && RR_UNLIKELY(live->idle_count <= live->promised))
+        err = add_slab(live);
+    /* Each promised section may be of a peer not yet known. */
+    if (!err && RR_UNLIKELY(live->peer_count + live->promised >= live->peer_cap) &&
+        section->kind == WAL_SECTION_PEER)
+        err = add_peer_room(live);
+    if (!err)
+        live->promised++;
+    return err;
+}
+
+/* ---- accounting
+ * ----------------------------------------------------------------------------------- */
+
+/* Releases what lies wholly below first_index. */
+static void release_dead(struct wal_live *live, struct wal_group *group, uint64_t seq)
+{
+    while (group->oldest && group->oldest->last_index < group->first_index) {
+        struct wal_hold *hold = group->oldest;
+        group->oldest = hold->next;
+        if (!group->oldest)
+            group->newest = NULL;
+        wal_segment_release(live->segments, hold->segment, hold->bytes, seq);
+        hold->next = live->idle;
+        live->idle = hold;
+        live->idle_count++;
+    }
+}
+
+/* Nothing above last_index is left of what was accounted so far. */
+static void truncate_holds(struct wal_group *group, uint64_t last_index)
+{
+    if (RR_LIKELY(!group->newest || group->newest->last_index <= last_index))
+        return;
+    for (struct wal_hold *hold = group->oldest; hold; hold = hold->next)
+        hold->last_index = rr_min_u64(hold->last_index, last_index);
+}
+
+static void account_entries(struct wal_live *live, const struct wal_section *section,
+                            uint64_t number, uint64_t seq)
+{
+    struct wal_group *group = &live->groups[wal_live_find(live, section->group)];
+    uint64_t last_index = section->first_index + section->count - 1;
+    uint64_t bytes = wal_section_size(section->length);
+    truncate_holds(group, section->first_index - 1);
+    release_dead(live, group, seq);
+    if (last_index < group->first_index)
+        return;
+    struct wal_hold *hold = group->newest;
+    if (!hold || hold->segment != number) {
+        hold = live->idle;
+        RR_ASSERT(hold && live->idle_count > 0);
+        live->idle = hold->next;
+        live->idle_count--;
+        *hold = (struct wal_hold){.segment = number};
+        wal_segment_hold(live->segments, number, 0);
+        if (group->newest)
+            group->newest->next = hold;
+        else
+            group->oldest = hold;
+        group->newest = hold;
+    }
+    hold->last_index = last_index;
+    hold->bytes += bytes;
+    wal_segment_at(live->segments, number)->held_bytes += bytes;
+}
+
+static void account_state(struct wal_live *live, const struct wal_section *section,
+                          const uint8_t *body, uint64_t number, uint64_t seq)
+{
+    struct wal_group *group = &live->groups[wal_live_find(live, section->group)];
+    struct wal_state_body state;
+    memcpy(&state, body, sizeof(state));
+    uint64_t bytes = wal_section_size(section->length);
+    wal_segment_hold(live->segments, number, bytes);
+    if (group->state_segment != 0)
+        wal_segment_release(live->segments, group->state_segment, group->state_bytes, seq);
+    group->state_segment = number;
+    group->state_bytes = bytes;
+    group->first_index = state.first_index;
+    truncate_holds(group, state.last_index);
+    release_dead(live, group, seq);
+}
+
+static void account_peer(struct wal_live *live, const uint8_t *body, uint64_t number, uint64_t seq)
+{
+    struct wal_live_peer found = {.segment = number};
+    memcpy(&found.peer, body, sizeof(found.peer));
+    uint64_t bytes = wal_section_size(sizeof(found.peer));
+    wal_segment_hold(live->segments, number, bytes);
+    uint32_t i = 0;
+    while (i < live->peer_count && live->peers[i].peer.node != found.peer.node)
+        i++;
+    if (i < live->peer_count) {
+        wal_segment_release(live->segments, live->peers[i].segment, bytes, seq);
+    } else {
+        RR_ASSERT(live->peer_count < live->peer_cap);
+        live->peer_count++;
+    }
+    live->peers[i] = found;
+    live->is_moving_peer = false;
+}
+
+void wal_live_account(struct wal_live *live, const struct wal_section *section, const uint8_t *body,
+                      uint64_t number, uint64_t seq)
+{
+    RR_ASSERT(live->promised > 0);
+    live->promised--;
+    switch (section->kind) {
+    case WAL_SECTION_ENTRIES:
+        account_entries(live, section, number, seq);
+        break;
+    case WAL_SECTION_STATE:
+        account_state(live, section, body, number, seq);
+        break;
+    case WAL_SECTION_PEER:
+        account_peer(live, body, number, seq);
+        break;
+    default: /* a mark and an open section matter only by their write's header */
+        break;
+    }
+}
+
+/* ---- policies
+ * -------------------------------------------------------------------------------------- */
+
+const struct wal_peer *wal_live_peer_to_move(struct wal_live *live)
+{
+    struct wal_segments *segments = live->segments;
+    if (RR_LIKELY(segments->oldest == segments->active || live->is_moving_peer))
+        return NULL;
+    const struct wal_segment *oldest = wal_segment_at(segments, segments->oldest);
+    if (RR_LIKELY(oldest->holders == 0 || oldest->holders > live->peer_count))
+        return NULL;
+    const struct wal_peer *found = NULL;
+    uint32_t there = 0;
+    for (uint32_t i = 0; i < live->peer_count; i++) {
+        if (live->peers[i].segment != segments->oldest)
+            continue;
+        found = &live->peers[i].peer;
+        there++;
+    }
+    if (there != oldest->holders)
+        return NULL;
+    live->is_moving_peer = true;
+    return found;
+}
+
+bool wal_live_wants_rewrite(const struct wal_live *live, uint64_t *group)
+{
+    struct wal_segments *segments = live->segments;
+    uint64_t span = segments->active - segments->oldest + 1;
+    if (RR_LIKELY(span < REWRITE_SPAN_MIN))
+        return false;
+    const struct wal_segment *oldest = wal_segment_at(segments, segments->oldest);
+    bool is_held_by_little = oldest->held_bytes < segments->segment_bytes / REWRITE_HELD_FRACTION;
+    if (oldest->holders == 0 || (span <= segments->count_max / 2 && !is_held_by_little))
+        return false;
+    for (uint32_t i = 0; i < live->group_count; i++) {
+        const struct wal_group *candidate = &live->groups[i];
+        bool holds = candidate->oldest && candidate->oldest->segment == segments->oldest;
+        if (!holds && candidate->state_segment != segments->oldest)
+            continue;
+        *group = candidate->id;
+        return true;
+    }
+    return false;
+}
+
+void wal_live_check(const struct wal_live *live)
+{
+    struct wal_segments *segments = live->segments;
+    uint32_t holders = 0;
+    uint32_t held = live->peer_count;
+    for (uint64_t number = segments->oldest; number <= segments->newest; number++)
+        holders += wal_segment_at(segments, number)->holders;
+    for (uint32_t i = 0; i < live->group_count; i++) {
+        const struct wal_group *group = &live->groups[i];
+        held += group->state_segment != 0;
+        for (const struct wal_hold *hold = group->oldest; hold; hold = hold->next) {
+            RR_ASSERT(hold->segment >= segments->oldest && hold->segment <= segments->active);
+            RR_ASSERT(!hold->next || hold->segment < hold->next->segment);
+            held++;
+        }
+    }
+    RR_ASSERT(held == holders);
+    RR_ASSERT(live->idle_count >= live->promised);
+}
