@@ -95,7 +95,6 @@ void sim_worker_free(struct io_worker *worker)
 {
     struct machine *machine = worker->machine;
 
-    RR_ASSERT(!machine->sim->in_event);
     sim_worker_stop(worker);
     while (worker->finished.first || worker->waiting.first) {
         if (!worker->finished.first) {
