@@ -42,27 +42,45 @@ uint8_t *rr_entry_encode_head(const struct rr_entry *entry, uint8_t *at)
     return at;
 }
 
-static uint8_t *copy_bytes(uint8_t *to, const uint8_t *from, size_t size, uint32_t *crc)
+/* Up to here a checksum of its own over head and data costs less than continuing it from one to the
+ * other. */
+#define FUSE_BYTES_MIN 512u
+
+static uint8_t *copy_bytes(uint8_t *to, const uint8_t *from, size_t size)
 {
-    if (crc)
-        *crc = crc32c_copy(*crc, to, from, size);
-    else if (size > 0)
+    if (size > 0)
         memcpy(to, from, size);
     return to + size;
+}
+
+static uint8_t *encode_checked(const struct rr_entry *entry, uint8_t *at, uint32_t *crc)
+{
+    uint8_t *begin = at;
+    if (entry->wire_size > 0) {
+        *crc = crc32c_copy(*crc, at, rr_entry_wire(entry), entry->wire_size);
+        return at + entry->wire_size;
+    }
+    at = rr_entry_encode_head(entry, at);
+    if (entry->size < FUSE_BYTES_MIN) {
+        at = copy_bytes(at, entry->data, entry->size);
+        *crc = crc32c(*crc, begin, (size_t)(at - begin));
+        return at;
+    }
+    *crc = crc32c(*crc, begin, (size_t)(at - begin));
+    *crc = crc32c_copy(*crc, at, entry->data, entry->size);
+    return at + entry->size;
 }
 
 uint8_t *rr_entry_encode(const struct rr_entry *entry, uint8_t *at, uint32_t *crc,
                          struct rr_entry *staged)
 {
     uint8_t *begin = at;
-    if (entry->wire_size > 0) {
-        at = copy_bytes(at, rr_entry_wire(entry), entry->wire_size, crc);
-    } else {
-        at = rr_entry_encode_head(entry, at);
-        if (crc)
-            *crc = crc32c(*crc, begin, (size_t)(at - begin));
-        at = copy_bytes(at, entry->data, entry->size, crc);
-    }
+    if (crc)
+        at = encode_checked(entry, at, crc);
+    else if (entry->wire_size > 0)
+        at = copy_bytes(at, rr_entry_wire(entry), entry->wire_size);
+    else
+        at = copy_bytes(rr_entry_encode_head(entry, at), entry->data, entry->size);
     RR_ASSERT((size_t)(at - begin) <= UINT32_MAX);
     *staged = *entry;
     staged->data = at - entry->size;

@@ -143,13 +143,32 @@ struct message_shape {
     bool has_snapshot;
 };
 
+/* The straight line of the first walk: a run of entries, which is most of a message. What stops it
+ * (its end, a tag in another form, a length that does not fit) is left to wire_next. */
+static uint32_t skip_entries(struct wire_reader *reader)
+{
+    uint32_t count = 0;
+    while (reader->at < reader->end && *reader->at == CODEC_ENTRY_TAG) {
+        uint64_t size;
+        const uint8_t *body = varint_get(reader->at + 1, reader->end, &size);
+        if (!body || size > (uint64_t)(reader->end - body))
+            break;
+        reader->at = body + size;
+        count++;
+    }
+    return count;
+}
+
 /* The first walk. It also settles that the message is sound at this level. */
 static int measure(const uint8_t *bytes, size_t size, struct message_shape *shape)
 {
     struct wire_reader reader = wire_open(bytes, size);
     struct wire_field field;
     *shape = (struct message_shape){0};
-    while (wire_next(&reader, &field)) {
+    for (;;) {
+        shape->entry_count += skip_entries(&reader);
+        if (!wire_next(&reader, &field))
+            break;
         bool repeats = field.number == MESSAGE_ENTRIES || field.number == MESSAGE_RESPONSES ||
                        field.number == MESSAGE_SNAPSHOT;
         if (repeats && field.type != WIRE_BYTES)
@@ -237,6 +256,20 @@ static void decode_scalar(struct wire_reader *reader, const struct wire_field *f
     }
 }
 
+/* The straight line of the second walk. An entry whose tag takes two bytes is left to the caller.
+ */
+static int decode_entries(struct wire_reader *reader, struct rr_block *block,
+                          struct rr_entry *entries, uint32_t *count)
+{
+    while (reader->at < reader->end && *reader->at == CODEC_ENTRY_TAG) {
+        int err = rr_entry_decode(&reader->at, reader->end, block, &entries[*count]);
+        if (RR_UNLIKELY(err))
+            return err;
+        ++*count;
+    }
+    return 0;
+}
+
 static int decode_message(const uint8_t *bytes, size_t size, struct codec_scratch *scratch,
                           bool is_response, struct rr_message *message)
 {
@@ -254,8 +287,11 @@ static int decode_message(const uint8_t *bytes, size_t size, struct codec_scratc
 
     struct wire_reader reader = wire_open(bytes, size);
     struct wire_field field;
-    const uint8_t *field_at = bytes;
-    while (!err && wire_next(&reader, &field)) {
+    while (!err && !reader.failed) {
+        err = decode_entries(&reader, scratch->block, arrays.entries, &message->entry_count);
+        const uint8_t *field_at = reader.at;
+        if (err || !wire_next(&reader, &field))
+            break;
         if (field.number == MESSAGE_ENTRIES)
             err = rr_entry_decode(&field_at, reader.at, scratch->block,
                                   &arrays.entries[message->entry_count++]);
@@ -266,9 +302,6 @@ static int decode_message(const uint8_t *bytes, size_t size, struct codec_scratc
                                  &arrays.responses[message->response_count++]);
         else
             decode_scalar(&reader, &field, message);
-        if (reader.failed)
-            break;
-        field_at = reader.at;
     }
     return err ? err : wire_result(&reader);
 }

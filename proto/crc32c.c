@@ -26,6 +26,7 @@ static uint32_t table_word(uint32_t crc, uint64_t word)
 {
     word ^= crc;
     crc = 0;
+#pragma GCC unroll 8
     for (uint32_t i = 0; i < 8; i++)
         crc ^= crc32c_bytes[7 - i][(word >> 8 * i) & 0xff];
     return crc;

@@ -33,6 +33,10 @@ static inline uint8_t *varint_put(uint8_t *at, uint64_t value)
  * fit into 64 bits. Encodings longer than necessary are accepted, as protobuf demands. */
 static inline const uint8_t *varint_get(const uint8_t *at, const uint8_t *end, uint64_t *value)
 {
+    if (RR_LIKELY(at < end && *at < 0x80)) {
+        *value = *at;
+        return at + 1;
+    }
     uint64_t result = 0;
     for (uint32_t shift = 0; shift < 70; shift += 7) {
         if (RR_UNLIKELY(at == end))

@@ -69,8 +69,7 @@ static inline bool wire_next(struct wire_reader *reader, struct wire_field *fiel
     if (RR_UNLIKELY(!at || tag > UINT32_MAX || tag < 8))
         return wire_fail(reader);
     reader->at = at;
-    field->number = (uint32_t)tag >> 3;
-    field->type = (uint32_t)tag & 7;
+    *field = (struct wire_field){.number = (uint32_t)tag >> 3, .type = (uint32_t)tag & 7};
     uint64_t size;
     switch (field->type) {
     case WIRE_VARINT:

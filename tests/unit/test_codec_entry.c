@@ -87,25 +87,37 @@ static void test_entry_bytes_are_the_references(void)
     CHECK(rr_entry_encode_head(&entry, bytes) == bytes + sizeof expected - 2);
 }
 
-static void test_entry_encode_continues_the_checksum(void)
+static void check_checksum(uint32_t size)
 {
+    static uint8_t data[2000];
+    static uint8_t first[2100];
+    static uint8_t second[2100];
+    for (uint32_t i = 0; i < size; i++)
+        data[i] = (uint8_t)(i * 7);
     const struct rr_entry entry = {
-        .term = 3, .index = 9, .data = letters, .size = 200, .has = TERM_INDEX | RR_ENTRY_HAS_DATA};
-    uint8_t first[256];
-    uint8_t second[256];
+        .term = 3, .index = 9, .data = data, .size = size, .has = TERM_INDEX | RR_ENTRY_HAS_DATA};
     struct rr_entry staged;
     struct rr_entry moved;
     uint32_t crc = 77;
     uint8_t *end = rr_entry_encode(&entry, first, &crc, &staged);
     CHECK_EQ_U64(crc, crc32c(77, first, (size_t)(end - first)));
+    CHECK(memcmp(end - size, data, size) == 0);
 
     /* An entry that is already encoded is moved as it is, with the same bytes. */
     uint32_t crc_moved = 77;
     uint8_t *end_moved = rr_entry_encode(&staged, second, &crc_moved, &moved);
     CHECK_EQ_U64(crc_moved, crc);
-    CHECK(end_moved - second == end - first && memcmp(first, second, (size_t)(end - first)) == 0);
-    CHECK(moved.data == end_moved - 200 && moved.wire_size == staged.wire_size);
+    CHECK(end_moved - second == end - first);
+    CHECK(memcmp(first, second, (size_t)(end - first)) == 0);
+    CHECK(moved.data == end_moved - size && moved.wire_size == staged.wire_size);
     CHECK(moved.term == 3 && moved.index == 9 && moved.has == entry.has);
+}
+
+static void test_entry_encode_continues_the_checksum(void)
+{
+    const uint32_t sizes[] = {0, 1, 200, 511, 512, 513, 2000};
+    for (size_t i = 0; i < RR_ARRAY_SIZE(sizes); i++)
+        check_checksum(sizes[i]);
 }
 
 struct decode_case {
