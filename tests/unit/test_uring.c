@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What is particular to the io_uring backend: rings that are too small, kernels that refuse it or
+ * lack something, and counters checked against the kernel's own. The seam's promises are tested in
+ * test_io_backend.c and test_io_loop.c.
+ */
+#include "io/uring/uring.h"
+
+#include "io/backend.h"
+#include "io/os/os_loop.h"
+#include "io/uring/uring_probe.h"
+#include "tests/unit/io_harness.h"
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct harness harness;
+static struct harness *const h = &harness;
+
+/* ---- rings that are too small -----------------------------------------------------------------
+ */
+
+static void test_more_ops_than_sq_and_cq_hold_all_complete(void)
+{
+    enum { COUNT = 200 };
+    static struct test_op recvs[COUNT], sends[COUNT];
+    static char in[COUNT];
+    struct test_op *all[COUNT];
+    struct uring_options options = {.sq_entries = 4, .cq_entries = 8};
+    int dialled[COUNT], accepted[COUNT];
+    struct io *io;
+    CHECK(uring_open(&options, &io, NULL) == 0);
+    harness_init(h, io);
+    harness_start(h);
+    for (int i = 0; i < COUNT; i++)
+        harness_connect(h, &dialled[i], &accepted[i]);
+    for (int i = 0; i < COUNT; i++) {
+        test_op_init(&recvs[i], h, IO_RECV, accepted[i], &in[i], 1);
+        all[i] = &recvs[i];
+    }
+    harness_submit(h, all, COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        test_op_init(&sends[i], h, IO_SEND, dialled[i], "x", 1);
+        all[i] = &sends[i];
+    }
+    harness_submit(h, all, COUNT);
+    for (int i = 0; i < COUNT; i++)
+        CHECK(harness_wait(h, &sends[i]) == 1 && harness_wait(h, &recvs[i]) == 1);
+    CHECK(io->submit_count == 2 * COUNT + 2 * COUNT); /* the connections, and these */
+
+    /* As many cancels, and then as many left to join. */
+    for (int i = 0; i < COUNT; i++)
+        all[i] = &recvs[i];
+    harness_submit(h, all, COUNT);
+    for (int i = 0; i < COUNT; i++)
+        harness_cancel(h, &recvs[i]);
+    for (int i = 0; i < COUNT; i++)
+        CHECK(harness_wait(h, &recvs[i]) == -ECANCELED);
+    harness_submit(h, all, COUNT);
+    harness_join(h);
+    for (int i = 0; i < COUNT; i++) {
+        CHECK(recvs[i].done_count == 1 && recvs[i].op.result == -ECANCELED);
+        io->ops->close(io, dialled[i]);
+        io->ops->close(io, accepted[i]);
+    }
+    CHECK(io->turn_count == io->enter_count + 1 || io->enter_count > io->turn_count);
+    uring_free(io);
+}
+
+static void submit_nothing(void *arg)
+{
+    (void)arg;
+}
+
+/* The eventfd is never read, so its count is the number of writes. */
+static uint64_t kicks_of(struct io *io)
+{
+    char path[64], line[128];
+    unsigned long long count = 0;
+    bool is_found = false;
+    snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", os_loop_of(io)->wake_fd);
+    FILE *file = fopen(path, "re");
+    CHECK(file != NULL);
+    while (fgets(line, sizeof(line), file) != NULL)
+        is_found |= sscanf(line, "eventfd-count: %llx", &count) == 1;
+    fclose(file);
+    CHECK(is_found);
+    return count;
+}
+
+static void wake_from_the_loop(void *arg)
+{
+    for (int i = 0; i < 100; i++)
+        io_wake(arg);
+}
+
+static void test_wake_count_is_the_number_of_kernel_calls(void)
+{
+    struct io *io;
+    CHECK(uring_open(NULL, &io, NULL) == 0);
+    harness_init(h, io);
+    for (int i = 0; i < 10; i++)
+        io_wake(io); /* not started: the first turn comes anyway */
+    CHECK(kicks_of(io) == 0);
+    harness_start(h);
+    for (int i = 0; i < 50; i++) {
+        harness_call(h, submit_nothing, NULL);
+        harness_call(h, wake_from_the_loop, io);
+        usleep(i % 2 ? 200 : 0);
+    }
+    harness_join(h);
+    CHECK_EQ_U64(io->wake_count, kicks_of(io));
+    CHECK(io->wake_count >= 1 && io->wake_count <= 101);
+    uring_free(io);
+}
+
+/* ---- what can be missing ----------------------------------------------------------------------
+ */
+
+/* From now on, in this process, io_uring_setup fails with `err`. */
+static void refuse_setup(int err)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)err),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {RR_ARRAY_SIZE(code), code};
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        SKIP("seccomp filters are not available");
+}
+
+/* Runs a test in a process of its own, since what it does to the process cannot be undone. */
+static void run_alone(void (*test)(void))
+{
+    int status;
+    fflush(NULL);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        test();
+        _exit(0);
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+        SKIP("see above");
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void expect_sentence(const struct rr_error *error, const char *part)
+{
+    if (strstr(error->message, part) == NULL)
+        fprintf(stderr, "\"%s\" does not say \"%s\"\n", error->message, part);
+    CHECK(strstr(error->message, part) != NULL);
+}
+
+static void seccomp_eperm(void)
+{
+    struct rr_error error;
+    struct io *io = NULL;
+    refuse_setup(EPERM);
+    CHECK(uring_open(NULL, &io, &error) == RR_E_NOT_SUPPORTED);
+    expect_sentence(&error, "seccomp filter");
+    expect_sentence(&error, "EPERM");
+    CHECK(io == NULL);
+}
+
+static void seccomp_enosys(void)
+{
+    struct rr_error error;
+    struct io *io = NULL;
+    refuse_setup(ENOSYS);
+    CHECK(uring_open(NULL, &io, &error) == RR_E_NOT_SUPPORTED);
+    expect_sentence(&error, "ENOSYS");
+    expect_sentence(&error, "Linux 6.1");
+}
+
+static void seccomp_auto(void)
+{
+    struct rr_error error;
+    struct io *io = NULL;
+    char notice[600];
+    refuse_setup(EPERM);
+    CHECK(io_open_backend(IO_BACKEND_URING, &io, notice, sizeof(notice), &error) ==
+          RR_E_NOT_SUPPORTED);
+    CHECK(io_open_backend(IO_BACKEND_AUTO, &io, notice, sizeof(notice), &error) == 0);
+    CHECK(strcmp(io->ops->name, "posix") == 0);
+    CHECK(strstr(notice, "slower") != NULL && strstr(notice, "seccomp") != NULL);
+    io_close_backend(io);
+}
+
+static void no_descriptors(void)
+{
+    struct rr_error error;
+    struct io *io = NULL;
+    char notice[600] = "untouched";
+    struct rlimit limit = {0, 0};
+    int used = dup(0);
+    limit.rlim_cur = limit.rlim_max = (rlim_t)used; /* no number below it is free */
+    close(used);
+    CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    CHECK(uring_open(NULL, &io, &error) == RR_E_IO);
+    expect_sentence(&error, "RLIMIT_NOFILE");
+    CHECK(io_open_backend(IO_BACKEND_AUTO, &io, notice, sizeof(notice), &error) == RR_E_IO);
+    CHECK(notice[0] == '\0');                           /* not a reason to fall back */
+    limit.rlim_cur = limit.rlim_max = (rlim_t)used + 1; /* the ring gets one, the eventfd none */
+    if (setrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        CHECK(uring_open(NULL, &io, &error) == RR_E_IO);
+        expect_sentence(&error, "wake-up");
+    }
+}
+
+static void test_refusals_are_explained(void)
+{
+    run_alone(seccomp_eperm);
+    run_alone(seccomp_enosys);
+    run_alone(seccomp_auto);
+    run_alone(no_descriptors);
+}
+
+static void test_each_errno_has_its_sentence(void)
+{
+    struct rr_error error;
+    CHECK(uring_explain_setup(EINVAL, &error) == RR_E_NOT_SUPPORTED);
+    expect_sentence(&error, "too old");
+    CHECK(uring_explain_setup(ENFILE, &error) == RR_E_IO);
+    expect_sentence(&error, "fs.file-max");
+    CHECK(uring_explain_setup(ENOMEM, &error) == RR_E_NO_MEMORY);
+    expect_sentence(&error, "memory");
+    CHECK(uring_explain_setup(EIO, &error) == RR_E_IO);
+    expect_sentence(&error, "errno 5");
+}
+
+static void test_missing_features_and_opcodes_are_named(void)
+{
+    struct rr_error error;
+    CHECK(uring_check_features(~0u, &error) == 0);
+    CHECK(uring_check_features(~(unsigned)IORING_FEAT_NODROP, &error) == RR_E_NOT_SUPPORTED);
+    expect_sentence(&error, "NODROP");
+    CHECK(uring_check_features(~(unsigned)IORING_FEAT_EXT_ARG, &error) == RR_E_NOT_SUPPORTED);
+    expect_sentence(&error, "EXT_ARG");
+
+    struct io_uring_probe *probe = io_uring_get_probe();
+    CHECK(probe != NULL);
+    CHECK(uring_check_opcodes(probe, &error) == 0);
+    probe->ops[IORING_OP_RECVMSG].flags = 0;
+    probe->last_op = IORING_OP_SEND; /* RECV comes behind it */
+    CHECK(uring_check_opcodes(probe, &error) == RR_E_NOT_SUPPORTED);
+    expect_sentence(&error, " RECVMSG");
+    expect_sentence(&error, " RECV ");
+    CHECK(strstr(error.message, "FSYNC") == NULL);
+    io_uring_free_probe(probe);
+}
+
+static void test_opened_and_freed_leaves_no_fd(void)
+{
+    int before = count_open_fds();
+    for (int i = 0; i < 20; i++) {
+        struct io *io;
+        CHECK(uring_open(NULL, &io, NULL) == 0);
+        if (i % 2) {
+            harness_init(h, io);
+            harness_start(h);
+            harness_join(h);
+        }
+        uring_free(io);
+    }
+    CHECK(count_open_fds() == before);
+}
+
+int main(void)
+{
+    struct rr_error error;
+    struct io *io;
+    int err = uring_open(NULL, &io, &error);
+    if (err == RR_E_NOT_SUPPORTED)
+        SKIP(error.message);
+    CHECK(err == 0);
+    uring_free(io);
+    RUN(test_more_ops_than_sq_and_cq_hold_all_complete);
+    RUN(test_wake_count_is_the_number_of_kernel_calls);
+    RUN(test_refusals_are_explained);
+    RUN(test_each_errno_has_its_sentence);
+    RUN(test_missing_features_and_opcodes_are_named);
+    RUN(test_opened_and_freed_leaves_no_fd);
+    return 0;
+}
