@@ -8,6 +8,8 @@
 #include "proto/crc32c.h"
 #include "tests/unit/check.h"
 
+#include <setjmp.h>
+
 #define TERM_INDEX (RR_ENTRY_HAS_TERM | RR_ENTRY_HAS_INDEX)
 
 static const uint8_t letters[200] = "abcdefgh";
@@ -120,6 +122,40 @@ static void test_entry_encode_continues_the_checksum(void)
         check_checksum(sizes[i]);
 }
 
+static jmp_buf broken;
+
+static void leave(const char *file, int line, const char *expression)
+{
+    (void)file, (void)line, (void)expression;
+    longjmp(broken, 1);
+}
+
+static void check_encode_stops(const struct rr_entry *entry)
+{
+    uint8_t bytes[64];
+    rr_assert_set_hook(leave);
+    bool stopped = true;
+    if (setjmp(broken) == 0) {
+        rr_entry_encode_head(entry, bytes);
+        stopped = false;
+    }
+    rr_assert_set_hook(NULL);
+    CHECK(stopped);
+}
+
+/* A conf change would become a normal entry, and nobody would notice. */
+static void test_entry_value_without_presence_stops_the_process(void)
+{
+    const struct rr_entry type = {.type = RR_ENTRY_CONF_CHANGE, .has = TERM_INDEX};
+    const struct rr_entry term = {.term = 1, .has = RR_ENTRY_HAS_INDEX};
+    const struct rr_entry index = {.index = 1, .has = RR_ENTRY_HAS_TERM};
+    const struct rr_entry data = {.data = letters, .size = 1, .has = TERM_INDEX};
+    check_encode_stops(&type);
+    check_encode_stops(&term);
+    check_encode_stops(&index);
+    check_encode_stops(&data);
+}
+
 struct decode_case {
     const char *what;
     int err;
@@ -227,6 +263,7 @@ int main(void)
     RUN(test_entry_sizes_are_the_references);
     RUN(test_entry_bytes_are_the_references);
     RUN(test_entry_encode_continues_the_checksum);
+    RUN(test_entry_value_without_presence_stops_the_process);
     RUN(test_entry_decode_of_each_form);
     RUN(test_entry_decode_of_any_form_keeps_the_last_values);
     RUN(test_entries_run_must_fill_its_bytes_exactly);

@@ -5,6 +5,9 @@
 #include "tests/unit/check.h"
 
 #include <setjmp.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static void test_error_codes_have_name_and_sentence(void)
 {
@@ -102,6 +105,26 @@ static void test_assert_slow_is_checked_only_when_it_is_built_in(void)
 #endif
 }
 
+static void test_assert_that_is_broken_without_a_hook_says_where_and_aborts(void)
+{
+    int ends[2];
+    CHECK(pipe(ends) == 0);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        dup2(ends[1], STDERR_FILENO);
+        rr_assert_failed("some_file.c", 42, "a == b");
+    }
+    close(ends[1]);
+    char text[200] = {0};
+    CHECK(read(ends[0], text, sizeof text - 1) > 0);
+    CHECK(strcmp(text, "some_file.c:42: assertion failed: a == b\n") == 0);
+    int status = 0;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    close(ends[0]);
+}
+
 int main(void)
 {
     RUN(test_error_codes_have_name_and_sentence);
@@ -111,6 +134,7 @@ int main(void)
     RUN(test_fail_cuts_a_sentence_that_is_too_long);
     RUN(test_assert_that_holds_evaluates_once_and_goes_on);
     RUN(test_assert_that_is_broken_calls_the_hook_with_its_expression);
+    RUN(test_assert_that_is_broken_without_a_hook_says_where_and_aborts);
     RUN(test_assert_slow_is_checked_only_when_it_is_built_in);
     return 0;
 }

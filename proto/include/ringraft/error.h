@@ -41,7 +41,8 @@ extern "C" {
     X(INSTANCE, -23, "the peer is not the instance that was known under this id")                  \
     X(LOCKED, -24, "another process uses this directory")                                          \
     X(NOT_EMPTY, -25, "the directory already holds a node")                                        \
-    X(NOT_BOOTSTRAPPED, -26, "the directory is empty and neither BOOTSTRAP nor JOIN was asked for") \
+    X(NOT_BOOTSTRAPPED, -26,                                                                       \
+      "the directory is empty and neither BOOTSTRAP nor JOIN was asked for")                       \
     X(NOT_SUPPORTED, -27, "not supported")                                                         \
     X(WRONG_THREAD, -28, "called from a thread that does not own this object")                     \
     X(POISONED, -29, "a durable write failed; the log takes no more writes in this process")       \
@@ -60,8 +61,8 @@ enum rr_err {
 
 /* A caller-owned sentence about one failure: what happened, to what, and the remedy. */
 struct rr_error {
-    int code;           /* the enum rr_err that was returned */
-    char message[500];  /* NUL-terminated UTF-8, no newline */
+    int code;          /* the enum rr_err that was returned */
+    char message[500]; /* NUL-terminated UTF-8, no newline */
 };
 
 /* Both return static strings; `rr_err_name(-5)` is "RR_E_COMPACTED". Unknown codes are named so. */

@@ -18,13 +18,14 @@ extern "C" {
 #define RR_NONE ((uint64_t)0)
 /* Targets of local storage messages; never ids of nodes. */
 #define RR_LOCAL_APPEND_THREAD UINT64_MAX
-#define RR_LOCAL_APPLY_THREAD (UINT64_MAX - 1)
+#define RR_LOCAL_APPLY_THREAD  (UINT64_MAX - 1)
 
-/* A reference-counted owner of payload bytes. Only one thread (the one that drives the node) touches
- * `refs`; `free` is called when it falls to zero. The bytes are immutable while referenced. */
+/* A reference-counted owner of payload bytes. Only one thread (the one that drives the node)
+ * touches `refs`; `free` is called when it falls to zero. The bytes are immutable while referenced.
+ */
 struct rr_block {
     uint32_t refs;
-    uint32_t cap;   /* bytes of room at `bytes` */
+    uint32_t cap; /* bytes of room at `bytes` */
     uint8_t *bytes;
     void (*free)(struct rr_block *block);
 };
@@ -58,19 +59,19 @@ enum rr_entry_has {
 /* One log entry: a descriptor of 48 bytes; the payload belongs to `block` (NULL: the caller of
  * propose or step guarantees the bytes until the node's config `release` is called for them).
  *
- * `wire_size` > 0 says that the entry also lies encoded, as one element of a message's repeated field
- * `entries` (tag, length, body), in the same block and ending exactly at data + size; an entry
- * without data has `data` pointing just behind its encoded bytes and size 0. So the bytes
+ * `wire_size` > 0 says that the entry also lies encoded, as one element of a message's repeated
+ * field `entries` (tag, length, body), in the same block and ending exactly at data + size; an
+ * entry without data has `data` pointing just behind its encoded bytes and size 0. So the bytes
  * [data + size - wire_size, data + size) can be written or sent as they are. */
 struct rr_entry {
     uint64_t term;
     uint64_t index;
     const uint8_t *data;
     struct rr_block *block;
-    uint32_t size;       /* bytes of data */
-    uint32_t wire_size;  /* encoded bytes including tag and length, or 0: not encoded */
-    uint8_t type;        /* enum rr_entry_type */
-    uint8_t has;         /* enum rr_entry_has, or'ed */
+    uint32_t size;      /* bytes of data */
+    uint32_t wire_size; /* encoded bytes including tag and length, or 0: not encoded */
+    uint8_t type;       /* enum rr_entry_type */
+    uint8_t has;        /* enum rr_entry_has, or'ed */
 };
 
 /* A run of consecutive entries that may wrap around a ring: first, then second. */
@@ -111,7 +112,7 @@ struct rr_snapshot {
     struct rr_snapshot_metadata metadata;
     const uint8_t *data;
     size_t size;
-    struct rr_block *block;  /* owner of data, or NULL */
+    struct rr_block *block; /* owner of data, or NULL */
 };
 
 enum rr_message_type {
@@ -153,13 +154,13 @@ struct rr_message {
     uint64_t vote;
     uint64_t reject_hint;
     const struct rr_entry *entries;
-    const struct rr_snapshot *snapshot;   /* NULL: absent */
+    const struct rr_snapshot *snapshot; /* NULL: absent */
     const uint8_t *context;
-    const struct rr_message *responses;   /* local storage messages only */
+    const struct rr_message *responses; /* local storage messages only */
     uint32_t entry_count;
     uint32_t context_size;
     uint32_t response_count;
-    uint8_t type;                         /* enum rr_message_type */
+    uint8_t type; /* enum rr_message_type */
     bool reject;
 };
 
@@ -181,14 +182,14 @@ struct rr_conf_change {
     uint64_t node_id;
     const uint8_t *context;
     uint32_t context_size;
-    uint8_t type;            /* enum rr_conf_change_type */
-    bool has_id;             /* proto2 presence; type and node_id are always written */
+    uint8_t type; /* enum rr_conf_change_type */
+    bool has_id;  /* proto2 presence; type and node_id are always written */
     bool has_context;
 };
 
 struct rr_conf_change_single {
     uint64_t node_id;
-    uint8_t type;            /* enum rr_conf_change_type */
+    uint8_t type; /* enum rr_conf_change_type */
 };
 
 struct rr_conf_change_v2 {
@@ -196,7 +197,7 @@ struct rr_conf_change_v2 {
     const uint8_t *context;
     uint32_t change_count;
     uint32_t context_size;
-    uint8_t transition;      /* enum rr_conf_change_transition */
+    uint8_t transition; /* enum rr_conf_change_transition */
     bool has_transition;
     bool has_context;
 };
