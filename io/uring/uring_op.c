@@ -98,6 +98,7 @@ static struct msghdr *message_of(struct io_op *op)
 
 static void prepare_rw(struct io_uring_sqe *sqe, struct io_op *op)
 {
+    RR_ASSERT(op->iov_count >= 1 && op->iov->iov_len <= INT32_MAX);
     bool is_single = op->iov_count == 1;
     unsigned size = (unsigned)op->iov->iov_len;
     if (op->kind == IO_READ && is_single)
@@ -121,7 +122,7 @@ static void prepare_connect(struct io_uring_sqe *sqe, struct io_op *op)
 
 static void prepare(struct io_uring_sqe *sqe, struct io_op *op)
 {
-    switch ((enum io_kind)op->kind) {
+    switch (op->kind) {
     case IO_READ:
     case IO_WRITE:
         prepare_rw(sqe, op);
@@ -141,14 +142,12 @@ static void prepare(struct io_uring_sqe *sqe, struct io_op *op)
         else
             io_uring_prep_sendmsg(sqe, op->fd, message_of(op), MSG_NOSIGNAL);
         break;
-    case IO_RECV:
+    default:
+        RR_ASSERT(op->kind == IO_RECV);
         if (op->iov_count == 1)
             io_uring_prep_recv(sqe, op->fd, op->iov->iov_base, op->iov->iov_len, 0);
         else
             io_uring_prep_recvmsg(sqe, op->fd, message_of(op), 0);
-        break;
-    default:
-        RR_ASSERT(!"an io_kind");
     }
     io_uring_sqe_set_data(sqe, op);
 }
