@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Reading ranges of the log, across storage and unstable tail, within a limit of encoded bytes.
+ *
+ * Hot: run for every MsgApp with entries and for every batch of committed entries.
+ */
+#include "raft/raft_log.h"
+
+#include "proto/codec.h"
+
+/* The reference's encoded size of an entry: its body in a message, without tag and length. */
+static inline uint64_t entry_size(const struct rr_entry *entry)
+{
+    return rr_entry_body_size(entry);
+}
+
+uint64_t raft_log_entries_size(const struct rr_entry *entries, uint32_t count)
+{
+    uint64_t size = 0;
+    for (uint32_t i = 0; i < count; i++)
+        size += entry_size(&entries[i]);
+    return size;
+}
+
+uint64_t raft_log_payload_size(const struct rr_entry *entries, uint32_t count)
+{
+    uint64_t size = 0;
+    for (uint32_t i = 0; i < count; i++)
+        size += entries[i].size;
+    return size;
+}
+
+uint32_t raft_log_limit_size(const struct rr_entry *entries, uint32_t count, uint64_t max_size)
+{
+    if (count == 0 || max_size == UINT64_MAX)
+        return count;
+    uint64_t size = entry_size(&entries[0]);
+    for (uint32_t i = 1; i < count; i++) {
+        size += entry_size(&entries[i]);
+        if (size > max_size)
+            return i;
+    }
+    return count;
+}
+
+static void add_piece(struct entry_pieces *out, int place, const struct rr_entry *entries,
+                      uint32_t count)
+{
+    out->piece[place].entries = entries;
+    out->piece[place].count = count;
+    out->count += count;
+}
+
+/* [lo, hi) of the unstable part, behind `used` bytes of storage entries. */
+static void add_unstable(const struct raft_log *log, uint64_t lo, uint64_t hi, uint64_t max_size,
+                         struct entry_pieces *out)
+{
+    const struct rr_entry *entries = unstable_at(&log->unstable, lo);
+    RR_ASSERT(hi - log->unstable.offset <= log->unstable.count);
+    uint32_t count = raft_log_limit_size(entries, (uint32_t)(hi - lo), max_size);
+    /* raft_log_limit_size never returns nothing; behind other entries nothing is the right answer.
+     */
+    if (out->count > 0 && count == 1 && entry_size(entries) > max_size)
+        return;
+    add_piece(out, 2, entries, count);
+}
+
+int raft_log_slice(const struct raft_log *log, uint64_t lo, uint64_t hi, uint64_t max_size,
+                   struct entry_pieces *out)
+{
+    RR_ASSERT(lo <= hi);
+    *out = (struct entry_pieces){.count = 0};
+    uint64_t offset = log->unstable.offset;
+    if (RR_LIKELY(lo >= offset && !log->unstable.snapshot)) {
+        if (lo < hi)
+            add_unstable(log, lo, hi, max_size, out);
+        return 0;
+    }
+    if (lo < raft_log_first_index(log))
+        return RR_E_COMPACTED;
+    RR_ASSERT(hi <= raft_log_last_index(log) + 1);
+    if (lo == hi)
+        return 0;
+    if (lo >= offset) {
+        add_unstable(log, lo, hi, max_size, out);
+        return 0;
+    }
+    uint64_t cut = rr_min_u64(hi, offset);
+    struct rr_entry_spans spans = {0};
+    int err = log->storage.ops->entries(log->storage.ctx, lo, cut, max_size, &spans);
+    if (err != 0) {
+        RR_ASSERT(err == RR_E_COMPACTED || err == RR_E_PENDING);
+        return err;
+    }
+    add_piece(out, 0, spans.first, (uint32_t)spans.first_count);
+    add_piece(out, 1, spans.second, (uint32_t)spans.second_count);
+    RR_ASSERT(out->count > 0);
+    /* A short answer means that the limit was reached, or that the rest is not in memory. */
+    if (hi <= offset || out->count < cut - lo)
+        return 0;
+    uint64_t size = raft_log_entries_size(spans.first, (uint32_t)spans.first_count) +
+                    raft_log_entries_size(spans.second, (uint32_t)spans.second_count);
+    if (size < max_size)
+        add_unstable(log, offset, hi, max_size - size, out);
+    return 0;
+}
+
+int raft_log_entries(const struct raft_log *log, uint64_t index, uint64_t max_size,
+                     struct entry_pieces *out)
+{
+    out->count = 0;
+    uint64_t last = raft_log_last_index(log);
+    if (index > last)
+        return 0;
+    return raft_log_slice(log, index, last + 1, max_size, out);
+}
+
+static bool has_conf_change(const struct rr_entry *entries, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (entries[i].type != RR_ENTRY_NORMAL)
+            return true;
+    }
+    return false;
+}
+
+bool raft_log_has_conf_change(const struct raft_log *log, uint64_t lo, uint64_t hi,
+                              uint64_t page_size)
+{
+    const struct rr_storage_ops *ops = log->storage.ops;
+    uint64_t offset = log->unstable.offset;
+    if (ops->has_conf_change && lo < offset) {
+        bool found = false;
+        int err = ops->has_conf_change(log->storage.ctx, lo, rr_min_u64(hi, offset), &found);
+        RR_ASSERT(err == 0);
+        if (found)
+            return true;
+        lo = rr_min_u64(hi, offset);
+    }
+    while (lo < hi) {
+        struct entry_pieces page;
+        int err = raft_log_slice(log, lo, hi, page_size, &page);
+        /* A storage that can answer "pending" has has_conf_change. */
+        RR_ASSERT(err == 0);
+        RR_ASSERT(page.count > 0);
+        for (int i = 0; i < 3; i++) {
+            if (has_conf_change(page.piece[i].entries, page.piece[i].count))
+                return true;
+        }
+        lo += page.count;
+    }
+    return false;
+}

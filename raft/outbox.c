@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Hot: boxes are filled per message and emptied per Ready.
+ */
+#include "raft/outbox.h"
+
+#include <string.h>
+
+/* ---- snapshots ---------------------------------------------------------------------------------
+ */
+
+static const uint64_t *copy_ids(uint8_t **at, const uint64_t *ids, uint32_t count)
+{
+    uint64_t *copy = (uint64_t *)(void *)*at;
+    if (count)
+        memcpy(copy, ids, count * sizeof(*ids));
+    *at += count * sizeof(*ids);
+    return copy;
+}
+
+struct owned_snapshot *owned_snapshot_new(const struct rr_allocator *allocator,
+                                          const struct rr_snapshot *snapshot)
+{
+    const struct rr_conf_state *from = &snapshot->metadata.conf_state;
+    size_t id_count = (size_t)from->voter_count + from->learner_count + from->voter_outgoing_count +
+                      from->learner_next_count;
+    size_t data_size = snapshot->block ? 0 : snapshot->size;
+    struct rr_block *memory = memory_block_new(
+        allocator, sizeof(struct owned_snapshot) + id_count * sizeof(uint64_t) + data_size);
+
+    struct owned_snapshot *owned = (struct owned_snapshot *)(void *)memory->bytes;
+    *owned = (struct owned_snapshot){.snapshot = *snapshot, .memory = memory};
+    struct rr_conf_state *to = &owned->snapshot.metadata.conf_state;
+    uint8_t *at = (uint8_t *)(owned + 1);
+    to->voters = copy_ids(&at, from->voters, from->voter_count);
+    to->learners = copy_ids(&at, from->learners, from->learner_count);
+    to->voters_outgoing = copy_ids(&at, from->voters_outgoing, from->voter_outgoing_count);
+    to->learners_next = copy_ids(&at, from->learners_next, from->learner_next_count);
+    if (data_size) {
+        memcpy(at, snapshot->data, data_size);
+        owned->snapshot.data = at;
+    }
+    rr_block_get(snapshot->block, 1);
+    return owned;
+}
+
+void owned_snapshot_put(struct owned_snapshot *owned)
+{
+    if (owned->memory->refs == 1)
+        rr_block_put(owned->snapshot.block, 1);
+    rr_block_put(owned->memory, 1);
+}
+
+/* ---- blocks of entries, in runs of the same one
+ * ---------------------------------------------------- */
+
+void entries_get_blocks(const struct rr_entry *entries, uint32_t count)
+{
+    for (uint32_t i = 0; i < count;) {
+        struct rr_block *block = entries[i].block;
+        uint32_t first = i;
+        while (i < count && entries[i].block == block)
+            i++;
+        rr_block_get(block, i - first);
+    }
+}
+
+void entries_put_blocks(const struct rr_entry *entries, uint32_t count)
+{
+    for (uint32_t i = 0; i < count;) {
+        struct rr_block *block = entries[i].block;
+        uint32_t first = i;
+        while (i < count && entries[i].block == block)
+            i++;
+        rr_block_put(block, i - first);
+    }
+}
+
+/* ---- boxes
+ * ------------------------------------------------------------------------------------------ */
+
+void outbox_init(struct outbox *out, const struct rr_config *config)
+{
+    *out = (struct outbox){
+        .allocator = config->allocator,
+        .release = config->release,
+        .release_ctx = config->release_ctx,
+    };
+    for (int i = 0; i < 2; i++)
+        out->boxes[i].arena.allocator = &out->allocator;
+    out->open = &out->boxes[0];
+}
+
+RR_COLD static void release_without_block(struct outbox *out, const struct entry_run *run)
+{
+    for (uint32_t i = 0; i < run->count;) {
+        uint32_t first = i;
+        while (i < run->count && !run->entries[i].block)
+            i++;
+        if (i > first)
+            out->release(out->release_ctx, &run->entries[first], i - first);
+        while (i < run->count && run->entries[i].block)
+            i++;
+    }
+}
+
+static void empty_box(struct outbox *out, struct box *box)
+{
+    for (uint32_t i = 0; i < box->run_count; i++) {
+        const struct entry_run *run = &box->runs[i];
+        if (run->is_last_use && out->release)
+            release_without_block(out, run);
+        entries_put_blocks(run->entries, run->count);
+    }
+    for (uint32_t i = 0; i < box->snapshot_count; i++)
+        owned_snapshot_put(box->snapshots[i]);
+    box->run_count = 0;
+    box->snapshot_count = 0;
+    box->messages.count = 0;
+    box->after_append.count = 0;
+    box->read_states.count = 0;
+    arena_reset(&box->arena);
+}
+
+struct box *outbox_close(struct outbox *out)
+{
+    struct box *closed = out->open;
+    out->open = closed == &out->boxes[0] ? &out->boxes[1] : &out->boxes[0];
+    empty_box(out, out->open);
+    out->log_run_count = 0;
+    return closed;
+}
+
+void outbox_fini(struct outbox *out)
+{
+    for (int i = 0; i < 2; i++) {
+        struct box *box = &out->boxes[i];
+        const struct rr_allocator *allocator = &out->allocator;
+        empty_box(out, box);
+        arena_fini(&box->arena);
+        memory_free(allocator, box->messages.items, box->messages.cap * sizeof(struct rr_message));
+        memory_free(allocator, box->after_append.items,
+                    box->after_append.cap * sizeof(struct rr_message));
+        memory_free(allocator, box->read_states.items,
+                    box->read_states.cap * sizeof(struct rr_read_state));
+        memory_free(allocator, box->runs, box->run_cap * sizeof(*box->runs));
+        memory_free(allocator, box->snapshots, box->snapshot_cap * sizeof(*box->snapshots));
+    }
+}
+
+/* ---- what is put into the open box
+ * ------------------------------------------------------------------ */
+
+static struct rr_message *push_message(const struct outbox *out, struct message_list *list)
+{
+    if (RR_UNLIKELY(list->count == list->cap))
+        list->items = memory_grow(&out->allocator, list->items, &list->cap, sizeof(*list->items),
+                                  list->count + 1);
+    return &list->items[list->count++];
+}
+
+struct rr_message *outbox_message(struct outbox *out)
+{
+    return push_message(out, &out->open->messages);
+}
+
+struct rr_message *outbox_message_after_append(struct outbox *out)
+{
+    return push_message(out, &out->open->after_append);
+}
+
+struct rr_read_state *outbox_read_state(struct outbox *out)
+{
+    struct read_state_list *list = &out->open->read_states;
+    if (RR_UNLIKELY(list->count == list->cap))
+        list->items = memory_grow(&out->allocator, list->items, &list->cap, sizeof(*list->items),
+                                  list->count + 1);
+    return &list->items[list->count++];
+}
+
+const uint8_t *outbox_copy_bytes(struct outbox *out, const uint8_t *bytes, size_t size)
+{
+    if (size == 0)
+        return NULL;
+    uint8_t *copy = arena_alloc(&out->open->arena, size);
+    memcpy(copy, bytes, size);
+    return copy;
+}
+
+static void push_run(struct outbox *out, const struct rr_entry *entries, uint32_t count,
+                     bool is_last_use)
+{
+    struct box *box = out->open;
+    if (RR_UNLIKELY(box->run_count == box->run_cap))
+        box->runs = memory_grow(&out->allocator, box->runs, &box->run_cap, sizeof(*box->runs),
+                                box->run_count + 1);
+    box->runs[box->run_count++] =
+        (struct entry_run){.entries = entries, .count = count, .is_last_use = is_last_use};
+}
+
+const struct rr_entry *outbox_copy_log(struct outbox *out, uint64_t index,
+                                       const struct entry_pieces *pieces)
+{
+    if (pieces->count == 0)
+        return NULL;
+    if (index >= out->log_run_index &&
+        index - out->log_run_index + pieces->count <= out->log_run_count)
+        return out->log_run + (index - out->log_run_index);
+
+    struct rr_entry *copy =
+        arena_alloc(&out->open->arena, (size_t)pieces->count * sizeof(struct rr_entry));
+    uint32_t copied = 0;
+    for (int i = 0; i < 3 && copied < pieces->count; i++) {
+        uint32_t count = pieces->piece[i].count;
+        memcpy(copy + copied, pieces->piece[i].entries, count * sizeof(*copy));
+        copied += count;
+    }
+    RR_ASSERT(copied == pieces->count);
+    entries_get_blocks(copy, copied);
+    push_run(out, copy, copied, false);
+    out->log_run = copy;
+    out->log_run_index = index;
+    out->log_run_count = copied;
+    return copy;
+}
+
+const struct rr_entry *outbox_copy_last_use(struct outbox *out, const struct rr_entry *entries,
+                                            uint32_t count)
+{
+    struct rr_entry *copy = arena_alloc(&out->open->arena, count * sizeof(*copy));
+    memcpy(copy, entries, count * sizeof(*copy));
+    entries_get_blocks(copy, count);
+    push_run(out, copy, count, true);
+    return copy;
+}
+
+const struct rr_entry *outbox_copy_with_data(struct outbox *out, const struct rr_entry *entries,
+                                             uint32_t count)
+{
+    struct rr_entry *copy = arena_alloc(&out->open->arena, count * sizeof(*copy));
+    for (uint32_t i = 0; i < count; i++) {
+        copy[i] = entries[i];
+        copy[i].data = outbox_copy_bytes(out, entries[i].data, entries[i].size);
+        copy[i].block = NULL;
+        copy[i].wire_size = 0;
+    }
+    return copy;
+}
+
+const struct rr_snapshot *outbox_hold_snapshot(struct outbox *out, struct owned_snapshot *owned)
+{
+    struct box *box = out->open;
+    if (box->snapshot_count == box->snapshot_cap)
+        box->snapshots = memory_grow(&out->allocator, box->snapshots, &box->snapshot_cap,
+                                     sizeof(struct owned_snapshot *), box->snapshot_count + 1);
+    rr_block_get(owned->memory, 1);
+    box->snapshots[box->snapshot_count++] = owned;
+    return &owned->snapshot;
+}
+
+void outbox_log_truncated(struct outbox *out, uint64_t index)
+{
+    if (index < out->log_run_index + out->log_run_count)
+        out->log_run_count = 0;
+}

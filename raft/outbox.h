@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Everything the core hands out: messages, messages that wait for durability, read states, and
+ * copies of what they point to. There are two boxes. One collects; at every Ready it is closed and
+ * handed out, and the other one, handed out with the Ready before, is emptied and collects from
+ * then on. So what a Ready hands out stays valid until the next Ready is taken, and nothing is
+ * allocated in steady state. Copied runs of entries hold a reference of each block until their box
+ * is emptied. Hot: used per message.
+ */
+#ifndef RR_RAFT_OUTBOX_H
+#define RR_RAFT_OUTBOX_H
+
+#include "raft/arena.h"
+
+/* A received or stored snapshot, kept by reference count: the metadata's arrays and, if the caller
+ * gave no block for them, the data are copies behind this struct. */
+struct owned_snapshot {
+    struct rr_snapshot snapshot;
+    struct rr_block *memory; /* holds this struct and what was copied */
+};
+
+/* One reference for the caller. */
+struct owned_snapshot *owned_snapshot_new(const struct rr_allocator *allocator,
+                                          const struct rr_snapshot *snapshot);
+void owned_snapshot_put(struct owned_snapshot *owned);
+
+struct message_list {
+    struct rr_message *items;
+    uint32_t count;
+    uint32_t cap;
+};
+
+struct read_state_list {
+    struct rr_read_state *items;
+    uint32_t count;
+    uint32_t cap;
+};
+
+/* A run of entry descriptors in the arena. */
+struct entry_run {
+    const struct rr_entry *entries;
+    uint32_t count;
+    bool is_last_use; /* the core holds those entries nowhere else: release those without a block */
+};
+
+/* References of blocks for a run, one per entry. */
+void entries_get_blocks(const struct rr_entry *entries, uint32_t count);
+void entries_put_blocks(const struct rr_entry *entries, uint32_t count);
+
+struct box {
+    struct arena arena;
+    struct message_list messages;
+    struct message_list after_append; /* to be sent when what was appended before is durable */
+    struct read_state_list read_states;
+    struct entry_run *runs;
+    uint32_t run_count;
+    uint32_t run_cap;
+    struct owned_snapshot **snapshots;
+    uint32_t snapshot_count;
+    uint32_t snapshot_cap;
+};
+
+struct outbox {
+    struct rr_allocator allocator;
+    struct box boxes[2];
+    struct box *open;
+    void (*release)(void *ctx, const struct rr_entry *entries, size_t count);
+    void *release_ctx;
+    /* The newest run of log entries in the open box: another peer usually needs the same. */
+    const struct rr_entry *log_run;
+    uint64_t log_run_index; /* position of its first entry in the log */
+    uint32_t log_run_count;
+};
+
+void outbox_init(struct outbox *out, const struct rr_config *config);
+void outbox_fini(struct outbox *out);
+
+/* Room for one more message; the caller fills all of it. */
+struct rr_message *outbox_message(struct outbox *out);
+struct rr_message *outbox_message_after_append(struct outbox *out);
+struct rr_read_state *outbox_read_state(struct outbox *out);
+
+const uint8_t *outbox_copy_bytes(struct outbox *out, const uint8_t *bytes, size_t size);
+
+/* Consecutive entries of the log, in up to three pieces: two of the storage, one unstable. */
+struct entry_pieces {
+    struct {
+        const struct rr_entry *entries;
+        uint32_t count;
+    } piece[3];
+    uint32_t count; /* of entries, in all */
+};
+/* A contiguous copy of `pieces`, which begin at position `index` of the log. */
+const struct rr_entry *outbox_copy_log(struct outbox *out, uint64_t index,
+                                       const struct entry_pieces *pieces);
+/* Entries that are no longer, or never were, in this node's log. */
+const struct rr_entry *outbox_copy_last_use(struct outbox *out, const struct rr_entry *entries,
+                                            uint32_t count);
+/* Copies with their data, for the few small ones that are not log entries (contexts of reads). */
+const struct rr_entry *outbox_copy_with_data(struct outbox *out, const struct rr_entry *entries,
+                                             uint32_t count);
+/* Holds one more reference until the box is emptied. */
+const struct rr_snapshot *outbox_hold_snapshot(struct outbox *out, struct owned_snapshot *owned);
+/* The entries of the log at and above `index` changed. */
+void outbox_log_truncated(struct outbox *out, uint64_t index);
+
+/* Closes the open box and empties and opens the other one. The closed one is returned. */
+struct box *outbox_close(struct outbox *out);
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Elections (thesis 3.4, 9.6): how they begin, and what a candidate or pre-candidate does until
+ * they end.
+ */
+#include "raft/raft_core.h"
+
+#include <string.h>
+
+/* A committed conf change that is not applied may have taken our vote away, or given others one. */
+static bool has_unapplied_conf_changes(const struct raft *r)
+{
+    if (r->log.applied >= r->log.committed)
+        return false;
+    return raft_log_has_conf_change(&r->log, r->log.applied + 1, r->log.committed + 1,
+                                    r->log.max_applying_ents_size);
+}
+
+static void ask_for_vote(struct raft *r, struct rr_message *request)
+{
+    struct entry_id last = raft_log_last_id(&r->log);
+    EVENT(&r->events, SENT_VOTE_REQUEST, r->id, last.term, last.index, request->type, request->to,
+          r->term);
+    request->index = last.index;
+    request->log_term = last.term;
+    raft_send(r, request);
+}
+
+static void campaign(struct raft *r, enum campaign_kind kind)
+{
+    bool is_pre = kind == CAMPAIGN_PRE_ELECTION;
+    if (is_pre)
+        raft_become_pre_candidate(r);
+    else
+        raft_become_candidate(r);
+    struct rr_message request = {
+        .type = is_pre ? RR_MSG_PRE_VOTE : RR_MSG_VOTE,
+        .term = is_pre ? r->term + 1 : r->term,
+    };
+    if (kind == CAMPAIGN_TRANSFER) {
+        request.context = (const uint8_t *)CAMPAIGN_TRANSFER_CONTEXT;
+        request.context_size = (uint32_t)strlen(CAMPAIGN_TRANSFER_CONTEXT);
+    }
+    struct id_set voters;
+    tracker_voters(&r->tracker, &voters);
+    for (uint32_t i = 0; i < voters.count; i++) {
+        request.to = voters.ids[i];
+        if (request.to != r->id) {
+            ask_for_vote(r, &request);
+            continue;
+        }
+        /* The own vote counts when it is durable, like any other. */
+        raft_send(r, &(struct rr_message){.type = is_pre ? RR_MSG_PRE_VOTE_RESP : RR_MSG_VOTE_RESP,
+                                          .to = r->id,
+                                          .term = request.term});
+    }
+}
+
+void raft_hup(struct raft *r, enum campaign_kind kind)
+{
+    if (r->state == RR_STATE_LEADER) {
+        EVENT(&r->events, HUP_ALREADY_LEADER, r->id);
+        return;
+    }
+    if (!raft_is_promotable(r)) {
+        EVENT(&r->events, UNPROMOTABLE, r->id);
+        return;
+    }
+    if (has_unapplied_conf_changes(r)) {
+        EVENT(&r->events, CAMPAIGN_PENDING_CONF, r->id, r->term);
+        return;
+    }
+    EVENT(&r->events, STARTING_ELECTION, r->id, r->term);
+    campaign(r, kind);
+}
+
+static void count_vote(struct raft *r, const struct rr_message *m)
+{
+    if (m->reject)
+        EVENT(&r->events, RECEIVED_REJECTION, r->id, m->type, m->from, r->term);
+    else
+        EVENT(&r->events, RECEIVED_VOTE, r->id, m->type, m->from, r->term);
+    tracker_record_vote(&r->tracker, m->from, !m->reject);
+
+    uint32_t granted;
+    uint32_t rejected;
+    enum vote_result result = tracker_tally_votes(&r->tracker, &granted, &rejected);
+    EVENT(&r->events, VOTE_TALLY, r->id, granted, m->type, rejected);
+    if (result == VOTE_WON && r->state == RR_STATE_PRE_CANDIDATE) {
+        if (!raft_is_promotable(r))
+            EVENT(&r->events, CAMPAIGN_UNPROMOTABLE, r->id);
+        campaign(r, CAMPAIGN_ELECTION);
+    } else if (result == VOTE_WON) {
+        raft_become_leader(r);
+        raft_broadcast_append(r);
+    } else if (result == VOTE_LOST) {
+        /* At the own term, and with the vote kept. */
+        raft_become_follower(r, r->term, RR_NONE);
+    }
+}
+
+int raft_step_candidate(struct raft *r, const struct rr_message *m)
+{
+    uint8_t own_answer =
+        r->state == RR_STATE_PRE_CANDIDATE ? RR_MSG_PRE_VOTE_RESP : RR_MSG_VOTE_RESP;
+    switch (m->type) {
+    case RR_MSG_PROP:
+        EVENT(&r->events, NO_LEADER_PROPOSAL, r->id, r->term);
+        return RR_E_PROPOSAL_DROPPED;
+    case RR_MSG_APP:
+        /* Somebody else has won this term. */
+        raft_become_follower(r, m->term, m->from);
+        raft_handle_append_entries(r, m);
+        break;
+    case RR_MSG_HEARTBEAT:
+        raft_become_follower(r, m->term, m->from);
+        raft_handle_heartbeat(r, m);
+        break;
+    case RR_MSG_SNAP:
+        raft_become_follower(r, m->term, m->from);
+        raft_handle_snapshot(r, m);
+        break;
+    case RR_MSG_TIMEOUT_NOW:
+        EVENT(&r->events, IGNORED_TIMEOUT_NOW, r->id, r->term, r->state, m->from);
+        break;
+    case RR_MSG_VOTE_RESP:
+    case RR_MSG_PRE_VOTE_RESP:
+        /* Answers to the other phase are late, and say nothing about this one. */
+        if (m->type == own_answer)
+            count_vote(r, m);
+        break;
+    default:
+        break;
+    }
+    return 0;
+}

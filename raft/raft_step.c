@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Messages in: terms (thesis 3.3), votes (3.4, 3.6.1, 9.6), local storage acknowledgements; the
+ * rest goes to the role. Messages out: raft_send.
+ *
+ * Hot: the straight line is a message of the own term for the role.
+ */
+#include "raft/raft_core.h"
+
+#include <string.h>
+
+/* ---- out ------------------------------------------------------------------------------------- */
+
+static bool is_vote_family(uint8_t type)
+{
+    return type == RR_MSG_VOTE || type == RR_MSG_VOTE_RESP || type == RR_MSG_PRE_VOTE ||
+           type == RR_MSG_PRE_VOTE_RESP;
+}
+
+void raft_send(struct raft *r, const struct rr_message *m)
+{
+    bool waits = m->type == RR_MSG_APP_RESP || m->type == RR_MSG_VOTE_RESP ||
+                 m->type == RR_MSG_PRE_VOTE_RESP;
+    struct rr_message *out =
+        waits ? outbox_message_after_append(&r->outbox) : outbox_message(&r->outbox);
+    *out = *m;
+    if (out->from == RR_NONE)
+        out->from = r->id;
+    if (is_vote_family(out->type)) {
+        /* A vote belongs to the term of its election, which the caller knows. */
+        RR_ASSERT(out->term != 0);
+    } else {
+        RR_ASSERT(out->term == 0);
+        /* Proposals and reads are forwarded to whoever leads, in whatever term. */
+        if (out->type != RR_MSG_PROP && out->type != RR_MSG_READ_INDEX)
+            out->term = r->term;
+    }
+    RR_ASSERT(waits || out->to != r->id);
+}
+
+/* ---- acknowledgements of the own storage
+ * ------------------------------------------------------------ */
+
+static void try_auto_leave(struct raft *r)
+{
+    const struct rr_entry leave = {.type = RR_ENTRY_CONF_CHANGE_V2, .has = RR_ENTRY_HAS_TYPE};
+    const struct rr_message m = {.type = RR_MSG_PROP, .entries = &leave, .entry_count = 1};
+    /* Refused only while leadership is being transferred; tried again at the next apply. */
+    int err = raft_handle_proposal(r, &m);
+    if (err)
+        EVENT(&r->events, AUTO_LEAVE_FAILED, event_pointer(&r->tracker.config),
+              (uint64_t)(int64_t)err);
+    else
+        EVENT(&r->events, AUTO_LEAVE, event_pointer(&r->tracker.config));
+}
+
+void raft_applied_to(struct raft *r, uint64_t index, uint64_t size)
+{
+    uint64_t applied = rr_max_u64(index, r->log.applied);
+    raft_log_applied_to(&r->log, applied, size);
+    if (RR_UNLIKELY(r->tracker.config.auto_leave) && applied >= r->pending_conf_index &&
+        r->state == RR_STATE_LEADER)
+        try_auto_leave(r);
+}
+
+static void apply_snapshot_done(struct raft *r, const struct rr_snapshot *snapshot)
+{
+    unstable_stable_snap_to(&r->log.unstable, snapshot->metadata.index);
+    raft_applied_to(r, snapshot->metadata.index, 0);
+}
+
+static void storage_append_done(struct raft *r, const struct rr_message *m)
+{
+    if (m->index != 0)
+        unstable_stable_to(&r->log.unstable, m->log_term, m->index);
+    if (m->snapshot)
+        apply_snapshot_done(r, m->snapshot);
+}
+
+static void storage_apply_done(struct raft *r, const struct rr_message *m)
+{
+    if (m->entry_count == 0)
+        return;
+    raft_applied_to(r, m->entries[m->entry_count - 1].index,
+                    raft_log_entries_size(m->entries, m->entry_count));
+    raft_reduce_uncommitted_size(r, raft_log_payload_size(m->entries, m->entry_count));
+}
+
+/* ---- terms
+ * -------------------------------------------------------------------------------------------- */
+
+static bool comes_from_leader(const struct rr_message *m)
+{
+    return m->type == RR_MSG_APP || m->type == RR_MSG_HEARTBEAT || m->type == RR_MSG_SNAP;
+}
+
+/* Within the lease of a leader that was heard lately, votes are not even refused (thesis 4.2.3). */
+static bool is_in_lease(const struct raft *r, const struct rr_message *m)
+{
+    bool is_forced = m->context_size == strlen(CAMPAIGN_TRANSFER_CONTEXT) &&
+                     memcmp(m->context, CAMPAIGN_TRANSFER_CONTEXT, m->context_size) == 0;
+    return !is_forced && r->check_quorum && r->lead != RR_NONE &&
+           r->election_elapsed < r->election_timeout;
+}
+
+/* Returns false if the message is done with. */
+RR_COLD static bool receive_higher_term(struct raft *r, const struct rr_message *m)
+{
+    bool is_request = m->type == RR_MSG_VOTE || m->type == RR_MSG_PRE_VOTE;
+    if (is_request && is_in_lease(r, m)) {
+        struct entry_id last = raft_log_last_id(&r->log);
+        EVENT(&r->events, LEASE_NOT_EXPIRED, r->id, last.term, last.index, r->vote, m->type,
+              m->from, m->log_term, m->index, r->term,
+              (uint64_t)(r->election_timeout - r->election_elapsed));
+        return false;
+    }
+    /* Pre-votes speak of a term that nobody has entered yet; only a refusal tells of a real one. */
+    if (m->type == RR_MSG_PRE_VOTE || (m->type == RR_MSG_PRE_VOTE_RESP && !m->reject))
+        return true;
+    EVENT(&r->events, HIGHER_TERM, r->id, r->term, m->type, m->from, m->term);
+    raft_become_follower(r, m->term, comes_from_leader(m) ? m->from : RR_NONE);
+    return true;
+}
+
+RR_COLD static void log_rejected_vote(struct raft *r, const struct rr_message *m)
+{
+    struct entry_id last = raft_log_last_id(&r->log);
+    EVENT(&r->events, REJECTED_VOTE, r->id, last.term, last.index, r->vote, m->type, m->from,
+          m->log_term, m->index, r->term);
+}
+
+RR_COLD static void receive_lower_term(struct raft *r, const struct rr_message *m)
+{
+    if ((r->check_quorum || r->pre_vote) &&
+        (m->type == RR_MSG_HEARTBEAT || m->type == RR_MSG_APP)) {
+        /* A leader of an older term that we do not disturb with votes: the answer's term frees it,
+         * or lets it make us follow again in a newer term. */
+        raft_send(r, &(struct rr_message){.type = RR_MSG_APP_RESP, .to = m->from});
+        return;
+    }
+    if (m->type == RR_MSG_PRE_VOTE) {
+        /* An answer, lest clusters that switch pre-vote on deadlock. */
+        log_rejected_vote(r, m);
+        raft_send(
+            r, &(struct rr_message){
+                   .type = RR_MSG_PRE_VOTE_RESP, .to = m->from, .term = r->term, .reject = true});
+        return;
+    }
+    if (m->type == RR_MSG_STORAGE_APPEND_RESP) {
+        /* The entries may have been overwritten since, and again by equal ones that are not durable
+         * (ABA); every later append message names the last index again. The snapshot is durable
+         * anyway. */
+        if (m->index != 0)
+            EVENT(&r->events, LOWER_TERM_APPEND, r->id, r->term, m->type, m->term);
+        if (m->snapshot)
+            apply_snapshot_done(r, m->snapshot);
+        return;
+    }
+    EVENT(&r->events, LOWER_TERM, r->id, r->term, m->type, m->from, m->term);
+}
+
+/* ---- votes
+ * -------------------------------------------------------------------------------------------- */
+
+static void handle_vote_request(struct raft *r, const struct rr_message *m)
+{
+    bool can_vote =
+        /* a repetition of the vote we cast, */
+        r->vote == m->from ||
+        /* or we have not voted and know of no leader in this term, */
+        (r->vote == RR_NONE && r->lead == RR_NONE) ||
+        /* or it is a pre-vote for a future term. */
+        (m->type == RR_MSG_PRE_VOTE && m->term > r->term);
+    struct entry_id candidate_last = {.term = m->log_term, .index = m->index};
+    uint8_t answer = m->type == RR_MSG_VOTE ? RR_MSG_VOTE_RESP : RR_MSG_PRE_VOTE_RESP;
+    if (!can_vote || !raft_log_is_up_to_date(&r->log, candidate_last)) {
+        log_rejected_vote(r, m);
+        raft_send(r, &(struct rr_message){
+                         .type = answer, .to = m->from, .term = r->term, .reject = true});
+        return;
+    }
+    /* Learners vote too: they may have been promoted without knowing it yet. */
+    struct entry_id last = raft_log_last_id(&r->log);
+    EVENT(&r->events, CAST_VOTE, r->id, last.term, last.index, r->vote, m->type, m->from,
+          m->log_term, m->index, r->term);
+    /* With the term of the request: for a pre-vote it is not ours. */
+    raft_send(r, &(struct rr_message){.type = answer, .to = m->from, .term = m->term});
+    if (m->type == RR_MSG_VOTE) {
+        r->election_elapsed = 0;
+        r->vote = m->from;
+    }
+}
+
+/* ---- in
+ * -----------------------------------------------------------------------------------------------
+ */
+
+static int step_role(struct raft *r, const struct rr_message *m)
+{
+    switch ((enum rr_state)r->state) {
+    case RR_STATE_FOLLOWER:
+        return raft_step_follower(r, m);
+    case RR_STATE_LEADER:
+        return raft_step_leader(r, m);
+    case RR_STATE_CANDIDATE:
+    case RR_STATE_PRE_CANDIDATE:
+        break;
+    }
+    return raft_step_candidate(r, m);
+}
+
+int raft_step(struct raft *r, const struct rr_message *m)
+{
+    /* Term 0: a local message, or one that is forwarded whatever the term. */
+    if (RR_UNLIKELY(m->term != r->term && m->term != 0)) {
+        if (m->term < r->term) {
+            receive_lower_term(r, m);
+            return 0;
+        }
+        if (!receive_higher_term(r, m))
+            return 0;
+    }
+    switch (m->type) {
+    case RR_MSG_HUP:
+        raft_hup(r, r->pre_vote ? CAMPAIGN_PRE_ELECTION : CAMPAIGN_ELECTION);
+        return 0;
+    case RR_MSG_STORAGE_APPEND_RESP:
+        storage_append_done(r, m);
+        return 0;
+    case RR_MSG_STORAGE_APPLY_RESP:
+        storage_apply_done(r, m);
+        return 0;
+    case RR_MSG_VOTE:
+    case RR_MSG_PRE_VOTE:
+        handle_vote_request(r, m);
+        return 0;
+    default:
+        return step_role(r, m);
+    }
+}
