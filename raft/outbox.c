@@ -212,6 +212,8 @@ const struct rr_entry *outbox_copy_log(struct outbox *out, uint64_t index,
     uint32_t copied = 0;
     for (int i = 0; i < 3 && copied < pieces->count; i++) {
         uint32_t count = pieces->piece[i].count;
+        if (count == 0)
+            continue;
         memcpy(copy + copied, pieces->piece[i].entries, count * sizeof(*copy));
         copied += count;
     }
@@ -227,6 +229,8 @@ const struct rr_entry *outbox_copy_log(struct outbox *out, uint64_t index,
 const struct rr_entry *outbox_copy_last_use(struct outbox *out, const struct rr_entry *entries,
                                             uint32_t count)
 {
+    if (count == 0)
+        return NULL;
     struct rr_entry *copy = arena_alloc(&out->open->arena, count * sizeof(*copy));
     memcpy(copy, entries, count * sizeof(*copy));
     entries_get_blocks(copy, count);
