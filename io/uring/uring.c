@@ -152,9 +152,18 @@ static int check_ring(struct uring *uring, struct rr_error *error)
     int err = uring_check_features(uring->ring.features, error);
     if (err < 0)
         return err;
+    /* A disabled ring says so to whoever may enter it. */
+    err = io_uring_enter((unsigned)uring->ring.ring_fd, 0, 0, 0, NULL);
+    if (err != -EBADFD)
+        return rr_fail(error, RR_E_NOT_SUPPORTED,
+                       "io_uring_enter is refused (%s) although io_uring_setup is not: most likely "
+                       "a seccomp filter; allow io_uring_enter in it",
+                       strerror(-err));
     struct io_uring_probe *probe = io_uring_get_probe_ring(&uring->ring);
     if (probe == NULL)
-        return rr_fail(error, RR_E_NO_MEMORY, "io_uring cannot be asked what it can do");
+        return rr_fail(error, RR_E_NOT_SUPPORTED,
+                       "io_uring_register cannot be asked what io_uring can do: most likely a "
+                       "seccomp filter; allow io_uring_register in it");
     err = uring_check_opcodes(probe, error);
     io_uring_free_probe(probe);
     return err;

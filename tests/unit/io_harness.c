@@ -7,6 +7,7 @@
 #include "io/backend.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <time.h>
 
 struct io *harness_open(const char *backend)
@@ -201,6 +202,50 @@ void harness_connect(struct harness *h, int *dialled, int *accepted)
     *accepted = (int)harness_wait(h, &accept);
     CHECK(*accepted >= 0);
     h->io->ops->close(h->io, listener);
+}
+
+enum { CROWD = 300 };
+struct crowd {
+    struct test_op recvs[CROWD], sends[CROWD];
+    struct test_op *all_recvs[CROWD], *all_sends[CROWD];
+    int dialled[CROWD], accepted[CROWD];
+    char in[CROWD];
+};
+
+static void cancel_crowd(void *arg)
+{
+    struct crowd *crowd = arg;
+    for (int i = 0; i < CROWD; i++)
+        io_cancel(crowd->recvs[i].harness->io, &crowd->recvs[i].op);
+}
+
+void harness_run_crowd(struct harness *h)
+{
+    static struct crowd crowd;
+    for (int i = 0; i < CROWD; i++) {
+        harness_connect(h, &crowd.dialled[i], &crowd.accepted[i]);
+        test_op_init(&crowd.recvs[i], h, IO_RECV, crowd.accepted[i], &crowd.in[i], 1);
+        test_op_init(&crowd.sends[i], h, IO_SEND, crowd.dialled[i], "x", 1);
+        crowd.all_recvs[i] = &crowd.recvs[i];
+        crowd.all_sends[i] = &crowd.sends[i];
+    }
+    harness_submit(h, crowd.all_recvs, CROWD);
+    harness_submit(h, crowd.all_sends, CROWD);
+    for (int i = 0; i < CROWD; i++) {
+        CHECK(harness_wait(h, &crowd.sends[i]) == 1);
+        CHECK(harness_wait(h, &crowd.recvs[i]) == 1 && crowd.in[i] == 'x');
+    }
+    harness_submit(h, crowd.all_recvs, CROWD);
+    harness_call(h, cancel_crowd, &crowd);
+    for (int i = 0; i < CROWD; i++)
+        CHECK(harness_wait(h, &crowd.recvs[i]) == -ECANCELED);
+    harness_submit(h, crowd.all_recvs, CROWD);
+    harness_join(h);
+    for (int i = 0; i < CROWD; i++) {
+        CHECK(crowd.recvs[i].done_count == 1 && crowd.recvs[i].op.result == -ECANCELED);
+        h->io->ops->close(h->io, crowd.dialled[i]);
+        h->io->ops->close(h->io, crowd.accepted[i]);
+    }
 }
 
 uint64_t test_now_ns(void)

@@ -60,6 +60,10 @@ int64_t harness_run(struct harness *h, struct test_op *t);
 void harness_connect(struct harness *h, int *dialled, int *accepted);
 int harness_listen(struct harness *h, struct io_address *bound);
 
+/* Hundreds of sockets with an op each: all wait, complete, wait again and are cancelled one by one,
+ * wait again and are left to join, which is called here. */
+void harness_run_crowd(struct harness *h);
+
 uint64_t test_now_ns(void);
 int count_open_fds(void);
 

@@ -360,6 +360,42 @@ static void test_join_finishes_what_is_in_flight(void)
     close_fd(fd);
 }
 
+static void test_two_loops_talk_to_each_other(void)
+{
+    struct harness other;
+    struct test_op accept, connect, send, recv;
+    char byte = 0;
+    harness_init(h, harness_open(backend));
+    harness_init(&other, harness_open(backend));
+    harness_start(h);
+    harness_start(&other);
+    test_op_init(&connect, &other, IO_CONNECT, other.io->ops->socket(other.io), NULL, 0);
+    int listener = harness_listen(h, &connect.address);
+    test_op_init(&accept, h, IO_ACCEPT, listener, NULL, 0);
+    harness_submit_one(h, &accept);
+    CHECK(harness_run(&other, &connect) == 0);
+    test_op_init(&recv, h, IO_RECV, (int)harness_wait(h, &accept), &byte, 1);
+    harness_submit_one(h, &recv);
+    test_op_init(&send, &other, IO_SEND, connect.op.fd, "y", 1);
+    CHECK(harness_run(&other, &send) == 1);
+    CHECK(harness_wait(h, &recv) == 1 && byte == 'y');
+    close_fd(recv.op.fd);
+    close_fd(listener);
+    harness_join(&other);
+    other.io->ops->close(other.io, connect.op.fd);
+    harness_close_io(other.io);
+    harness_join(h);
+    harness_close_io(h->io);
+}
+
+static void test_a_crowd_waits_completes_and_is_cancelled(void)
+{
+    harness_init(h, harness_open(backend));
+    harness_start(h);
+    harness_run_crowd(h);
+    harness_close_io(h->io);
+}
+
 int main(int argc, char **argv)
 {
     CHECK(argc == 2);
@@ -383,5 +419,7 @@ int main(int argc, char **argv)
     RUN(test_cancel_of_a_write_gives_one_done);
     RUN(test_join_finishes_what_is_in_flight);
     harness_close_io(h->io);
+    RUN(test_two_loops_talk_to_each_other);
+    RUN(test_a_crowd_waits_completes_and_is_cancelled);
     return 0;
 }

@@ -28,47 +28,12 @@ static struct harness *const h = &harness;
 
 static void test_more_ops_than_sq_and_cq_hold_all_complete(void)
 {
-    enum { COUNT = 200 };
-    static struct test_op recvs[COUNT], sends[COUNT];
-    static char in[COUNT];
-    struct test_op *all[COUNT];
     struct uring_options options = {.sq_entries = 4, .cq_entries = 8};
-    int dialled[COUNT], accepted[COUNT];
     struct io *io;
     CHECK(uring_open(&options, &io, NULL) == 0);
     harness_init(h, io);
     harness_start(h);
-    for (int i = 0; i < COUNT; i++)
-        harness_connect(h, &dialled[i], &accepted[i]);
-    for (int i = 0; i < COUNT; i++) {
-        test_op_init(&recvs[i], h, IO_RECV, accepted[i], &in[i], 1);
-        all[i] = &recvs[i];
-    }
-    harness_submit(h, all, COUNT);
-    for (int i = 0; i < COUNT; i++) {
-        test_op_init(&sends[i], h, IO_SEND, dialled[i], "x", 1);
-        all[i] = &sends[i];
-    }
-    harness_submit(h, all, COUNT);
-    for (int i = 0; i < COUNT; i++)
-        CHECK(harness_wait(h, &sends[i]) == 1 && harness_wait(h, &recvs[i]) == 1);
-    CHECK(io->submit_count == 2 * COUNT + 2 * COUNT); /* the connections, and these */
-
-    /* As many cancels, and then as many left to join. */
-    for (int i = 0; i < COUNT; i++)
-        all[i] = &recvs[i];
-    harness_submit(h, all, COUNT);
-    for (int i = 0; i < COUNT; i++)
-        harness_cancel(h, &recvs[i]);
-    for (int i = 0; i < COUNT; i++)
-        CHECK(harness_wait(h, &recvs[i]) == -ECANCELED);
-    harness_submit(h, all, COUNT);
-    harness_join(h);
-    for (int i = 0; i < COUNT; i++) {
-        CHECK(recvs[i].done_count == 1 && recvs[i].op.result == -ECANCELED);
-        io->ops->close(io, dialled[i]);
-        io->ops->close(io, accepted[i]);
-    }
+    harness_run_crowd(h);
     uring_free(io);
 }
 
@@ -122,12 +87,12 @@ static void test_wake_count_is_the_number_of_kernel_calls(void)
 /* ---- what can be missing ----------------------------------------------------------------------
  */
 
-/* From now on, in this process, io_uring_setup fails with `err`. */
-static void refuse_setup(int err)
+/* From now on, in this process, the system call fails with `err`. */
+static void refuse(unsigned call, int err)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)err),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
@@ -165,7 +130,7 @@ static void seccomp_eperm(void)
 {
     struct rr_error error;
     struct io *io = NULL;
-    refuse_setup(EPERM);
+    refuse(__NR_io_uring_setup, EPERM);
     CHECK(uring_open(NULL, &io, &error) == RR_E_NOT_SUPPORTED);
     expect_sentence(&error, "seccomp filter");
     expect_sentence(&error, "EPERM");
@@ -176,10 +141,30 @@ static void seccomp_enosys(void)
 {
     struct rr_error error;
     struct io *io = NULL;
-    refuse_setup(ENOSYS);
+    refuse(__NR_io_uring_setup, ENOSYS);
     CHECK(uring_open(NULL, &io, &error) == RR_E_NOT_SUPPORTED);
     expect_sentence(&error, "ENOSYS");
     expect_sentence(&error, "Linux 6.1");
+}
+
+static void seccomp_enter_only(void)
+{
+    struct rr_error error;
+    struct io *io = NULL;
+    int before = count_open_fds();
+    refuse(__NR_io_uring_enter, EPERM);
+    CHECK(uring_open(NULL, &io, &error) == RR_E_NOT_SUPPORTED);
+    expect_sentence(&error, "io_uring_enter is refused (Operation not permitted)");
+    CHECK(count_open_fds() == before);
+}
+
+static void seccomp_register_only(void)
+{
+    struct rr_error error;
+    struct io *io = NULL;
+    refuse(__NR_io_uring_register, EPERM);
+    CHECK(uring_open(NULL, &io, &error) == RR_E_NOT_SUPPORTED);
+    expect_sentence(&error, "io_uring_register");
 }
 
 static void seccomp_auto(void)
@@ -187,7 +172,7 @@ static void seccomp_auto(void)
     struct rr_error error;
     struct io *io = NULL;
     char notice[600];
-    refuse_setup(EPERM);
+    refuse(__NR_io_uring_setup, EPERM);
     CHECK(io_open_backend(IO_BACKEND_URING, &io, notice, sizeof(notice), &error) ==
           RR_E_NOT_SUPPORTED);
     CHECK(io_open_backend(IO_BACKEND_AUTO, &io, notice, sizeof(notice), &error) == 0);
@@ -221,6 +206,8 @@ static void test_refusals_are_explained(void)
 {
     run_alone(seccomp_eperm);
     run_alone(seccomp_enosys);
+    run_alone(seccomp_enter_only);
+    run_alone(seccomp_register_only);
     run_alone(seccomp_auto);
     run_alone(no_descriptors);
 }
