@@ -1,1 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
+rr_test(NAME test_describe LABEL fast SOURCES test_describe.c LIBS rr_raft)
+rr_test(NAME test_datadriven LABEL fast SOURCES test_datadriven.c LIBS rr_conformance_lib)
