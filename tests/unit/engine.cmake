@@ -1,1 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+rr_test(NAME test_proposal_queue LABEL fast SOURCES test_proposal_queue.c
+        LIBS rr_engine rr_proto Threads::Threads)
+rr_test(NAME test_outcomes LABEL fast SOURCES test_outcomes.c LIBS rr_engine rr_proto)
+rr_test(NAME test_log_cache LABEL fast SOURCES test_log_cache.c LIBS rr_engine rr_proto)

@@ -136,7 +136,7 @@ int rr_group_open(struct rr_engine *engine, const struct rr_group_options *optio
                   const struct rr_state_machine *state_machine, struct rr_group **group, struct rr_error *error);
 
 /* Any thread; never waits. Copies the bytes. Negative: refused, certainly not in the log, no completion follows
- * (RR_E_BUSY: queue full; RR_E_TOO_LARGE; RR_E_CLOSED). 0: exactly one completion. */
+ * (RR_E_BUSY: queue full; RR_E_TOO_LARGE; RR_E_CLOSED). 0: exactly one completion. May be called from on_complete. */
 int rr_propose(struct rr_group *group, const void *data, uint32_t size, uint64_t tag);
 
 struct rr_proposal {
@@ -156,6 +156,7 @@ struct rr_group_status {
     uint8_t voter_count;
     int32_t error;                          /* why the group or node stopped (RR_E_POISONED, RR_E_STATE_MACHINE…), or 0 */
     uint64_t snapshot_index;
+    bool snapshot_too_large;                /* the state machine's snapshot exceeds 64 KiB: the log is not compacted */
     uint64_t durable_writes, entries_written, wal_bytes, wal_padded_bytes;
     uint64_t segments_recycled, segments_zeroed;
     uint64_t enter_count, wake_count, turn_count;

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/apply.h"
+
+#include "proto/base.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void apply_init(struct apply *apply, const struct apply_options *options, uint64_t applied)
+{
+    memset(apply, 0, sizeof(*apply));
+    apply->options = *options;
+    apply->submitted_index = applied;
+}
+
+void apply_fini(struct apply *apply)
+{
+    RR_ASSERT(apply_is_idle(apply) && !apply->done_first);
+    while (apply->pool) {
+        struct apply_batch *batch = apply->pool;
+        apply->pool = batch->next;
+        free(batch);
+    }
+}
+
+/* ---- the worker's side
+ * ---------------------------------------------------------------------------- */
+
+/* The user's entries of the batch without their envelopes; how many there are, or an error. */
+static int unwrap(struct apply *apply, const struct apply_batch *batch)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < batch->entry_count; i++) {
+        const struct rr_entry *entry = &batch->entries[i];
+        if (entry->type != RR_ENTRY_NORMAL || entry->size == 0)
+            continue;
+        if (entry->data[0] != APPLY_ENVELOPE_USER)
+            return RR_E_VERSION;
+        apply->user_entries[count] = (struct rr_apply_entry){.data = entry->data + 1,
+                                                             .size = entry->size - 1,
+                                                             .index = entry->index,
+                                                             .term = entry->term};
+        apply->positions[count++] = i;
+    }
+    return (int)count;
+}
+
+static void add_completion(struct apply_batch *batch, uint32_t i, int32_t status, uint64_t result)
+{
+    batch->completions[batch->completion_count++] =
+        (struct rr_completion){.tag = batch->tags[i],
+                               .status = status,
+                               .index = batch->entries[i].index,
+                               .term = batch->entries[i].term,
+                               .result = result};
+}
+
+/* Every proposal of a batch that was not applied still gets its one outcome. */
+static RR_COLD void fail_batch(struct apply_batch *batch)
+{
+    batch->completion_count = 0;
+    for (uint32_t i = 0; i < batch->entry_count; i++)
+        if (batch->outcomes[i] != OUTCOME_NONE)
+            add_completion(batch, i, RR_E_UNKNOWN_OUTCOME, 0);
+}
+
+static void apply_to_state_machine(struct apply *apply, struct apply_batch *batch)
+{
+    const struct rr_state_machine *machine = &apply->options.state_machine;
+    int count = unwrap(apply, batch);
+    if (RR_UNLIKELY(count < 0)) {
+        apply->failure = count;
+        fail_batch(batch);
+        return;
+    }
+    if (count &&
+        machine->apply(machine->ctx, apply->user_entries, (uint32_t)count, apply->results)) {
+        apply->failure = RR_E_STATE_MACHINE;
+        fail_batch(batch);
+        return;
+    }
+    for (uint32_t k = 0; k < (uint32_t)count; k++) {
+        uint32_t i = apply->positions[k];
+        if (batch->outcomes[i] == OUTCOME_SAME)
+            add_completion(batch, i, RR_OK, apply->results[k]);
+        else if (RR_UNLIKELY(batch->outcomes[i] == OUTCOME_REPLACED))
+            add_completion(batch, i, RR_E_UNKNOWN_OUTCOME, 0);
+    }
+}
+
+static void batch_run(struct io_job *job)
+{
+    struct apply_batch *batch = RR_CONTAINER_OF(job, struct apply_batch, job);
+    struct apply *apply = batch->apply;
+    if (batch->entry_count && !apply->failure)
+        apply_to_state_machine(apply, batch);
+    else if (batch->entry_count)
+        fail_batch(batch);
+    batch->failure = batch->entry_count ? apply->failure : 0;
+    if (batch->completion_count)
+        apply->options.on_complete(apply->options.ctx, batch->completions, batch->completion_count);
+}
+
+/* ---- the loop's side
+ * ------------------------------------------------------------------------------- */
+
+static void batch_done(struct io_job *job)
+{
+    struct apply_batch *batch = RR_CONTAINER_OF(job, struct apply_batch, job);
+    struct apply *apply = batch->apply;
+    batch->next = NULL;
+    if (apply->done_last)
+        apply->done_last->next = batch;
+    else
+        apply->done_first = batch;
+    apply->done_last = batch;
+}
+
+void apply_post(struct apply *apply, struct io_job *job)
+{
+    apply->running++;
+    if (!apply->options.is_inline) {
+        apply->options.io->ops->worker_post(apply->options.worker, job);
+        return;
+    }
+    job->run(job);
+    job->done(job);
+}
+
+void apply_posted_done(struct apply *apply)
+{
+    RR_ASSERT(apply->running > 0);
+    apply->running--;
+}
+
+static struct apply_batch *batch_new(struct apply *apply)
+{
+    struct apply_batch *batch = apply->pool;
+    if (RR_LIKELY(batch != NULL)) {
+        apply->pool = batch->next;
+    } else {
+        batch = malloc(sizeof(*batch));
+        if (!batch)
+            return NULL;
+        apply->batch_allocations++;
+    }
+    batch->job = (struct io_job){.run = batch_run, .done = batch_done};
+    batch->apply = apply;
+    batch->entry_count = batch->block_count = batch->completion_count = 0;
+    return batch;
+}
+
+static void batch_add(struct apply_batch *batch, struct outcomes *outcomes,
+                      const struct rr_entry *entry)
+{
+    uint32_t i = batch->entry_count++;
+    batch->entries[i] = *entry;
+    batch->outcomes[i] =
+        (uint8_t)outcomes_take(outcomes, entry->index, entry->term, &batch->tags[i]);
+    if (entry->block &&
+        (batch->block_count == 0 || batch->blocks[batch->block_count - 1] != entry->block)) {
+        rr_block_get(entry->block, 1);
+        batch->blocks[batch->block_count++] = entry->block;
+    }
+}
+
+int apply_entries(struct apply *apply, struct outcomes *outcomes, const struct rr_entry *entries,
+                  uint32_t count)
+{
+    apply_flush(apply);
+    while (count) {
+        struct apply_batch *batch = batch_new(apply);
+        if (!batch)
+            return RR_E_NO_MEMORY;
+        uint32_t n = count < APPLY_BATCH_ENTRIES ? count : APPLY_BATCH_ENTRIES;
+        for (uint32_t i = 0; i < n; i++) {
+            RR_ASSERT(entries[i].index == apply->submitted_index + 1);
+            apply->submitted_index++;
+            batch_add(batch, outcomes, &entries[i]);
+        }
+        entries += n;
+        count -= n;
+        apply_post(apply, &batch->job);
+    }
+    return 0;
+}
+
+int apply_complete(struct apply *apply, const struct rr_completion *completion)
+{
+    if (!apply->lone && !(apply->lone = batch_new(apply)))
+        return RR_E_NO_MEMORY;
+    struct apply_batch *batch = apply->lone;
+    batch->completions[batch->completion_count++] = *completion;
+    if (batch->completion_count == APPLY_BATCH_ENTRIES)
+        apply_flush(apply);
+    return 0;
+}
+
+void apply_flush(struct apply *apply)
+{
+    struct apply_batch *batch = apply->lone;
+    if (!batch)
+        return;
+    apply->lone = NULL;
+    apply_post(apply, &batch->job);
+}
+
+struct apply_batch *apply_take_done(struct apply *apply)
+{
+    struct apply_batch *batch = apply->done_first;
+    if (!batch)
+        return NULL;
+    apply->done_first = batch->next;
+    if (!apply->done_first)
+        apply->done_last = NULL;
+    apply_posted_done(apply);
+    apply->completed_count += batch->completion_count;
+    return batch;
+}
+
+void apply_put_back(struct apply *apply, struct apply_batch *batch)
+{
+    for (uint32_t i = 0; i < batch->block_count; i++)
+        rr_block_put(batch->blocks[i], 1);
+    batch->next = apply->pool;
+    apply->pool = batch;
+}

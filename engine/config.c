@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/config.h"
+
+#include "io/address.h"
+#include "proto/base.h"
+
+#include <string.h>
+
+#define KIB 1024ull
+#define MIB (1024ull * KIB)
+#define GIB (1024ull * MIB)
+
+/* One number of an options struct: where it lies, what 0 means, and what is accepted. */
+struct limit {
+    const char *name;
+    size_t offset;
+    size_t width;
+    uint64_t standard;
+    uint64_t min;
+    uint64_t max;
+};
+
+#define LIMIT(type, field, standard, min, max)                                                     \
+    {                                                                                              \
+#field, offsetof(struct type, field), sizeof(((struct type *)0)->field), standard, min,    \
+            max                                                                                    \
+    }
+
+static const struct limit engine_limits[] = {
+    LIMIT(rr_engine_options, segment_bytes, 64 * MIB, 64 * KIB, 1 * GIB),
+    LIMIT(rr_engine_options, wal_bytes_max, 4 * GIB, 256 * KIB, 1024 * GIB),
+    LIMIT(rr_engine_options, wal_write_bytes_max, 1 * MIB, 8 * KIB, 16 * MIB),
+    LIMIT(rr_engine_options, mark_delay_ms, 100, 1, 60 * 1000),
+    LIMIT(rr_engine_options, entry_bytes_max, 1 * MIB, 64, 8 * MIB),
+    LIMIT(rr_engine_options, frame_bytes_max, 16 * MIB, 64 * KIB, 64 * MIB),
+    LIMIT(rr_engine_options, log_cache_bytes, 256 * MIB, 64 * KIB, 64 * GIB),
+    LIMIT(rr_engine_options, peer_queue_bytes_max, 4 * MIB, 64 * KIB, 1 * GIB),
+};
+
+static const struct limit group_limits[] = {
+    LIMIT(rr_group_options, tick_ms, 25, 1, 10 * 1000),
+    LIMIT(rr_group_options, heartbeat_ticks, 2, 1, 1000),
+    LIMIT(rr_group_options, election_ticks, 20, 2, 10 * 1000),
+    LIMIT(rr_group_options, max_size_per_msg, 256 * KIB, 1 * KIB, 1 * MIB),
+    LIMIT(rr_group_options, max_inflight_msgs, 256, 1, 64 * KIB),
+    LIMIT(rr_group_options, max_inflight_bytes, 16 * MIB, 1 * KIB, 4 * GIB),
+    LIMIT(rr_group_options, max_uncommitted_bytes, 64 * MIB, 1 * KIB, 64 * GIB),
+    LIMIT(rr_group_options, max_committed_bytes_per_ready, 1 * MIB, 1 * KIB, 256 * MIB),
+    LIMIT(rr_group_options, batch_wait_max_us, 2000, 1, 1000 * 1000),
+    LIMIT(rr_group_options, proposal_queue_entries, 64 * KIB, 2, 16 * MIB),
+    LIMIT(rr_group_options, proposal_queue_bytes, 64 * MIB, 1 * KIB, 8 * GIB),
+    LIMIT(rr_group_options, apply_backlog_bytes, 64 * MIB, 1 * KIB, 64 * GIB),
+    LIMIT(rr_group_options, snapshot_log_bytes, 64 * MIB, 16 * KIB, 64 * GIB),
+};
+
+static uint64_t get_number(const char *options, const struct limit *limit)
+{
+    RR_ASSERT(limit->width == 4 || limit->width == 8);
+    if (limit->width == 8)
+        return *(const uint64_t *)(const void *)(options + limit->offset);
+    return *(const uint32_t *)(const void *)(options + limit->offset);
+}
+
+static void set_number(char *options, const struct limit *limit, uint64_t value)
+{
+    if (limit->width == 8)
+        *(uint64_t *)(void *)(options + limit->offset) = value;
+    else
+        *(uint32_t *)(void *)(options + limit->offset) = (uint32_t)value;
+}
+
+static int apply_limits(void *options, const struct limit *limits, size_t count,
+                        struct rr_error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint64_t value = get_number(options, &limits[i]);
+        if (value == 0)
+            set_number(options, &limits[i], limits[i].standard);
+        else if (value < limits[i].min || value > limits[i].max)
+            return rr_fail(error, RR_E_INVALID, "%s is %llu; it must lie between %llu and %llu",
+                           limits[i].name, (unsigned long long)value,
+                           (unsigned long long)limits[i].min, (unsigned long long)limits[i].max);
+    }
+    return 0;
+}
+
+/* Both option structs begin with their size, so that a caller built against an older header still
+ * works. */
+static int copy_sized(void *to, size_t to_size, const void *from, size_t from_size,
+                      struct rr_error *error)
+{
+    if (from_size < sizeof(size_t) || from_size > to_size)
+        return rr_fail(error, RR_E_INVALID,
+                       "options of %zu bytes: set .size = sizeof(options); this library knows %zu",
+                       from_size, to_size);
+    memset(to, 0, to_size);
+    memcpy(to, from, from_size);
+    return 0;
+}
+
+int config_resolve_engine(const struct rr_engine_options *given, struct rr_engine_options *resolved,
+                          struct rr_error *error)
+{
+    if (!given)
+        return rr_fail(error, RR_E_INVALID, "no options");
+    int rc = copy_sized(resolved, sizeof(*resolved), given, given->size, error);
+    if (rc == 0)
+        rc = apply_limits(resolved, engine_limits, RR_ARRAY_SIZE(engine_limits), error);
+    if (rc != 0)
+        return rc;
+    if (!resolved->dir || !resolved->dir[0])
+        return rr_fail(error, RR_E_INVALID, "no data directory: set .dir");
+    if (!resolved->listen)
+        return rr_fail(error, RR_E_INVALID,
+                       "no address for peers: set .listen, e.g. 127.0.0.1:7001");
+    struct io_address listen;
+    rc = io_address_parse(resolved->listen, &listen, error);
+    if (rc != 0)
+        return rc;
+    if (resolved->node_id == RR_NONE || resolved->node_id >= RR_LOCAL_APPLY_THREAD)
+        return rr_fail(error, RR_E_INVALID,
+                       "node_id may not be 0 or one of the two highest numbers");
+    if (resolved->cluster_id == 0)
+        return rr_fail(error, RR_E_INVALID, "cluster_id may not be 0");
+    if (resolved->create > RR_CREATE_JOIN)
+        return rr_fail(error, RR_E_INVALID, "create is %d: no such mode", (int)resolved->create);
+    if (resolved->segment_bytes % (4 * KIB))
+        return rr_fail(error, RR_E_INVALID, "segment_bytes must be a multiple of 4096");
+    if (resolved->wal_bytes_max < 4 * resolved->segment_bytes)
+        return rr_fail(error, RR_E_INVALID, "wal_bytes_max must hold at least four segments");
+    /* An entry has to fit into one write of one segment, beside an inline snapshot, and into a
+     * frame. */
+    if (resolved->entry_bytes_max + 16 * KIB > resolved->segment_bytes)
+        return rr_fail(error, RR_E_INVALID, "entry_bytes_max must be 16 KiB below segment_bytes");
+    if (resolved->entry_bytes_max + 16 * KIB > resolved->frame_bytes_max)
+        return rr_fail(error, RR_E_INVALID, "entry_bytes_max must be 16 KiB below frame_bytes_max");
+    return 0;
+}
+
+static int check_peers(const struct rr_group_options *group, const struct rr_engine_options *engine,
+                       struct rr_error *error)
+{
+    if (group->peer_count == 0 || group->peer_count > CONFIG_PEERS_MAX || !group->peers)
+        return rr_fail(error, RR_E_INVALID,
+                       "a group has 1 to %u peers, this node included; %u given", CONFIG_PEERS_MAX,
+                       group->peer_count);
+    bool has_self = false;
+    for (uint32_t i = 0; i < group->peer_count; i++) {
+        const struct rr_peer_address *peer = &group->peers[i];
+        if (peer->node == RR_NONE || peer->node >= RR_LOCAL_APPLY_THREAD)
+            return rr_fail(error, RR_E_INVALID, "peer %u has an id that no node may have", i);
+        for (uint32_t k = 0; k < i; k++)
+            if (group->peers[k].node == peer->node)
+                return rr_fail(error, RR_E_INVALID, "node %llu stands twice among the peers",
+                               (unsigned long long)peer->node);
+        struct io_address address;
+        int rc = io_address_parse(peer->address, &address, error);
+        if (rc != 0)
+            return rc;
+        if (!io_address_is_loopback(&address) && !engine->insecure)
+            return rr_fail(
+                error, RR_E_BAD_ADDRESS,
+                "%s is off loopback and there is no TLS yet: set .insecure to accept that",
+                peer->address);
+        has_self |= peer->node == engine->node_id;
+    }
+    if (!has_self)
+        return rr_fail(error, RR_E_INVALID, "node %llu itself is missing among the peers",
+                       (unsigned long long)engine->node_id);
+    return 0;
+}
+
+int config_resolve_group(const struct rr_group_options *given,
+                         const struct rr_engine_options *engine, struct rr_group_options *resolved,
+                         struct rr_error *error)
+{
+    if (!given)
+        return rr_fail(error, RR_E_INVALID, "no options");
+    int rc = copy_sized(resolved, sizeof(*resolved), given, given->size, error);
+    if (rc == 0)
+        rc = apply_limits(resolved, group_limits, RR_ARRAY_SIZE(group_limits), error);
+    if (rc == 0)
+        rc = check_peers(resolved, engine, error);
+    if (rc != 0)
+        return rc;
+    if (resolved->group_id == 0)
+        return rr_fail(error, RR_E_INVALID, "group_id may not be 0");
+    if (resolved->election_ticks <= resolved->heartbeat_ticks)
+        return rr_fail(error, RR_E_INVALID, "election_ticks must be greater than heartbeat_ticks");
+    if (resolved->max_inflight_bytes < resolved->max_size_per_msg)
+        return rr_fail(error, RR_E_INVALID, "max_inflight_bytes must be >= max_size_per_msg");
+    if (resolved->max_uncommitted_bytes < engine->entry_bytes_max)
+        return rr_fail(error, RR_E_INVALID, "max_uncommitted_bytes must be >= entry_bytes_max");
+    if (resolved->proposal_queue_bytes < engine->entry_bytes_max)
+        return rr_fail(error, RR_E_INVALID, "proposal_queue_bytes must be >= entry_bytes_max");
+    if (resolved->max_size_per_msg + 64 * KIB > engine->frame_bytes_max)
+        return rr_fail(error, RR_E_INVALID,
+                       "max_size_per_msg must be 64 KiB below frame_bytes_max");
+    if (!resolved->on_complete)
+        return rr_fail(error, RR_E_INVALID, "no on_complete: outcomes would be lost");
+    return 0;
+}

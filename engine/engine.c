@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Opening and closing an engine: options, lock, identity, log, transport, loop, in this order; and
+ * back. Cold.
+ */
+#include "engine/engine_state.h"
+
+#include "engine/config.h"
+#include "engine/group.h"
+#include "io/address.h"
+#include "io/backend.h"
+#include "proto/base.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECOND_WRITE_BYTES_MIN (64u * 1024)
+#define MS                     (1000ull * 1000)
+
+void engine_log(struct rr_engine *engine, int level, const char *format, ...)
+{
+    if (!engine->options.log)
+        return;
+    char line[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    engine->options.log(engine->options.log_ctx, level, line);
+}
+
+/* ---- the WAL's and the transport's handlers: they record
+ * ------------------------------------------------ */
+
+static void on_durable(void *ctx, uint64_t durable_seq)
+{
+    (void)ctx; /* the turn that follows asks wal_durable_seq */
+    (void)durable_seq;
+}
+
+static void on_poisoned(void *ctx, int err)
+{
+    ((struct rr_engine *)ctx)->poisoned = err ? err : RR_E_POISONED;
+}
+
+static int on_check_peer(void *ctx, const struct transport_peer *peer)
+{
+    struct rr_engine *engine = ctx;
+    return peers_check(&engine->peers, engine->wal, peer);
+}
+
+static void on_peer_up(void *ctx, uint64_t node)
+{
+    struct rr_engine *engine = ctx;
+    engine_log(engine, ENGINE_LOG_INFO, "connected to node %llu", (unsigned long long)node);
+}
+
+/* ---- opening
+ * -------------------------------------------------------------------------------------------- */
+
+static uint64_t random_not_zero(struct io *io)
+{
+    uint64_t number;
+    do
+        number = io->ops->random(io);
+    while (number == 0);
+    return number;
+}
+
+static struct wal_options wal_options_of(struct rr_engine *engine)
+{
+    const struct rr_engine_options *options = &engine->options;
+    return (struct wal_options){.io = engine->io,
+                                .dir = engine->dir,
+                                .instance_id = engine->identity.instance,
+                                .segment_bytes = options->segment_bytes,
+                                .wal_bytes_max = options->wal_bytes_max,
+                                .write_bytes_max = options->wal_write_bytes_max,
+                                .second_write_bytes_min = SECOND_WRITE_BYTES_MIN,
+                                .mark_delay_ns = options->mark_delay_ms * MS,
+                                .nonce = engine->nonce,
+                                .ctx = engine,
+                                .on_durable = on_durable,
+                                .on_poisoned = on_poisoned};
+}
+
+/* The directory's identity, made if it is empty and the caller asked for that. The log comes first:
+ * an identity says that it is there. */
+static int open_identity(struct rr_engine *engine, struct rr_error *error)
+{
+    struct io *io = engine->io;
+    struct identity asked = {.cluster = engine->options.cluster_id,
+                             .node = engine->options.node_id,
+                             .format = IDENTITY_FORMAT,
+                             .feature_level = IDENTITY_FEATURE_LEVEL,
+                             .loop_count = 1};
+    int rc = identity_read(io, engine->dir, &engine->identity, error);
+    if (rc == 0)
+        return identity_check(&engine->identity, &asked, engine->dir, error);
+    if (rc != RR_E_NOT_FOUND)
+        return rc;
+    if (engine->options.create == RR_CREATE_NEVER)
+        return rr_fail(
+            error, RR_E_NOT_BOOTSTRAPPED,
+            "%s holds no node: open it with BOOTSTRAP (an initial voter of a new cluster) or "
+            "JOIN (a node that an existing cluster adds)",
+            engine->dir);
+    asked.instance = random_not_zero(io);
+    engine->identity = asked;
+    struct wal_options options = wal_options_of(engine);
+    rc = wal_create(&options, error);
+    return rc == 0 ? identity_write(io, engine->dir, &engine->identity, error) : rc;
+}
+
+static int open_wal(struct rr_engine *engine, struct rr_error *error)
+{
+    int rc = recovery_init(&engine->recovery, &engine->peers);
+    if (rc != 0)
+        return rr_fail(error, rc, "out of memory");
+    struct wal_options options = wal_options_of(engine);
+    struct wal_recovery handlers = recovery_handlers(&engine->recovery);
+    rc = wal_open(&options, &handlers, &engine->wal, error);
+    return rc == 0 ? recovery_finish(&engine->recovery, engine->dir, error) : rc;
+}
+
+static int open_transport(struct rr_engine *engine, struct rr_error *error)
+{
+    const struct rr_engine_options *given = &engine->options;
+    struct transport_options options = {.io = engine->io,
+                                        .identity = engine->identity,
+                                        .boot = wal_boot(engine->wal),
+                                        .nonce = engine->nonce,
+                                        .allow_insecure = given->insecure,
+                                        /* Entry.Data is the user's bytes and the envelope. */
+                                        .limits = {.entry_bytes_max = given->entry_bytes_max + 1,
+                                                   .frame_bytes_max = given->frame_bytes_max},
+                                        .send_queue_bytes_max = given->peer_queue_bytes_max,
+                                        .ctx = engine,
+                                        .check_peer = on_check_peer,
+                                        .on_message = loop_on_message,
+                                        .on_peer_up = on_peer_up,
+                                        .on_peer_down = loop_on_peer_down,
+                                        .run_crc = wal_run_crc};
+    int rc = io_address_parse(given->listen, &options.listen, error);
+    return rc == 0 ? transport_open(&options, &engine->transport, error) : rc;
+}
+
+static int start_loop(struct rr_engine *engine, struct rr_error *error)
+{
+    struct io *io = engine->io;
+    engine->apply_worker = io->ops->worker_new(io, "apply");
+    if (!engine->apply_worker)
+        return rr_fail(error, RR_E_NO_MEMORY, "the apply thread could not be made");
+    int rc = io->ops->start(io, loop_turn, engine);
+    return rc == 0 ? 0 : rr_fail(error, RR_E_IO, "the loop did not start (%d)", rc);
+}
+
+static int copy_options(struct rr_engine *engine, const struct rr_engine_options *options,
+                        struct rr_error *error)
+{
+    int rc = config_resolve_engine(options, &engine->options, error);
+    if (rc != 0)
+        return rc;
+    engine->dir = strdup(engine->options.dir);
+    engine->options.dir = engine->dir;
+    return engine->dir ? 0 : rr_fail(error, RR_E_NO_MEMORY, "out of memory");
+}
+
+/* Everything but the loop, in the reverse order of opening; what was not opened is NULL. */
+static void free_parts(struct rr_engine *engine)
+{
+    struct io *io = engine->io;
+    if (engine->apply_worker)
+        io->ops->worker_free(engine->apply_worker);
+    if (engine->opened)
+        group_free(engine->opened);
+    if (engine->transport)
+        transport_free(engine->transport);
+    recovery_fini(&engine->recovery);
+    if (engine->wal)
+        wal_free(engine->wal);
+    if (engine->lock_fd >= 0)
+        io->ops->close(io, engine->lock_fd);
+    if (engine->owns_io)
+        io_close_backend(io);
+    free(engine->dir);
+    free(engine);
+}
+
+int engine_open_on(struct io *io, const struct rr_engine_options *options,
+                   struct rr_engine **engine, struct rr_error *error)
+{
+    *engine = NULL;
+    struct rr_engine *made = calloc(1, sizeof(*made));
+    if (!made)
+        return rr_fail(error, RR_E_NO_MEMORY, "out of memory");
+    made->io = io;
+    made->lock_fd = -1;
+    made->nonce = random_not_zero(io);
+    made->core_seed = random_not_zero(io);
+    int rc = copy_options(made, options, error);
+    if (rc == 0)
+        rc = identity_lock(io, made->dir, &made->lock_fd, error);
+    if (rc == 0)
+        rc = open_identity(made, error);
+    if (rc == 0)
+        rc = open_wal(made, error);
+    if (rc == 0)
+        rc = open_transport(made, error);
+    if (rc == 0)
+        rc = start_loop(made, error);
+    if (rc != 0) {
+        free_parts(made);
+        return rc;
+    }
+    *engine = made;
+    return 0;
+}
+
+int rr_engine_open(const struct rr_engine_options *options, struct rr_engine **engine,
+                   struct rr_error *error)
+{
+    *engine = NULL;
+    struct rr_engine_options checked;
+    int rc = config_resolve_engine(options, &checked, error);
+    if (rc != 0)
+        return rc;
+    struct io *io;
+    char notice[256];
+    rc = io_open_backend((int)checked.backend, &io, notice, sizeof(notice), error);
+    if (rc != 0)
+        return rc;
+    rc = engine_open_on(io, options, engine, error);
+    if (rc != 0) {
+        io_close_backend(io);
+        return rc;
+    }
+    (*engine)->owns_io = true;
+    if (notice[0])
+        engine_log(*engine, ENGINE_LOG_WARN, "%s", notice);
+    return 0;
+}
+
+/* ---- closing
+ * -------------------------------------------------------------------------------------------- */
+
+struct close_command {
+    struct command command;
+    enum rr_close_mode mode;
+};
+
+static void close_on_loop(struct rr_engine *engine, struct command *command)
+{
+    struct close_command *close = RR_CONTAINER_OF(command, struct close_command, command);
+    struct rr_group *group = engine->group;
+    if (group)
+        proposal_queue_close(&group->queue);
+    if (close->mode == RR_CLOSE_DRAIN) {
+        engine->phase = ENGINE_DRAINING;
+        engine->close_deadline_ns =
+            engine->now_ns +
+            (group ? 2 * group->options.election_ticks * group->tick_ns : 100 * MS);
+        return;
+    }
+    if (group)
+        group_fail_all(group, RR_E_CLOSED);
+    engine->phase = ENGINE_ENDED;
+}
+
+int rr_engine_close(struct rr_engine *engine, enum rr_close_mode mode)
+{
+    if (!engine)
+        return 0;
+    struct close_command close = {.command.run = close_on_loop, .mode = mode};
+    engine_post(engine, &close.command);
+    engine->io->ops->join(engine->io);
+    int rc = engine->poisoned ? RR_E_POISONED : 0;
+    free_parts(engine);
+    return rc;
+}
+
+void engine_abandon(struct rr_engine *engine)
+{
+    engine->io->ops->join(engine->io);
+    free_parts(engine);
+}
+
+void engine_observe(struct rr_engine *engine, const struct engine_observer *observer)
+{
+    engine->observer = *observer;
+}

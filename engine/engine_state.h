@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What an engine is made of, for the files of engine/ only. Written while opening by the opening
+ * thread, then by the loop thread alone; other threads reach the loop by the command stack and by a
+ * group's proposal queue.
+ */
+#ifndef RR_ENGINE_ENGINE_STATE_H
+#define RR_ENGINE_ENGINE_STATE_H
+
+#include "engine/engine.h"
+#include "engine/peers.h"
+#include "engine/recovery.h"
+#include "io/identity.h"
+#include "io/transport.h"
+#include "io/wal.h"
+
+#include <stdatomic.h>
+
+/* Something another thread wants done on the loop. Owned by the engine once posted. */
+struct command {
+    struct command *next;
+    void (*run)(struct rr_engine *engine, struct command *command);
+};
+
+enum engine_phase {
+    ENGINE_RUNNING,
+    ENGINE_DRAINING, /* no new proposals; the accepted ones get their real outcome, until the
+                        deadline */
+    ENGINE_MARKING,  /* every outcome is given; the log's tail is being proven */
+    ENGINE_ENDED,    /* the turn has said so to the backend */
+};
+
+struct rr_engine {
+    struct io *io;
+    bool owns_io;
+    struct rr_group *opened;          /* by the thread that opens groups */
+    struct rr_engine_options options; /* resolved; dir is a copy of ours */
+    char *dir;
+    int lock_fd;
+    struct identity identity;
+    uint64_t nonce;
+    uint64_t core_seed;
+    struct wal *wal;
+    struct transport *transport;
+    struct io_worker *apply_worker;
+    struct recovery recovery; /* what the log held, until a group takes it over */
+    struct peers peers;
+    struct rr_group *group;
+    _Atomic(struct command *) commands;
+    struct engine_observer observer;
+
+    enum engine_phase phase;
+    uint64_t close_deadline_ns;
+    uint64_t now_ns; /* of this turn */
+    int poisoned;    /* a durable write failed: RR_E_POISONED's cause, or 0 */
+    uint64_t messages_sent;
+    uint64_t messages_received;
+};
+
+/* Any thread. */
+void engine_post(struct rr_engine *engine, struct command *command);
+
+/* The turn, given to io->ops->start. */
+bool loop_turn(void *ctx, uint64_t now_ns, uint64_t *deadline_ns);
+/* The transport's handlers. */
+int loop_on_message(void *ctx, uint64_t from, uint64_t group, const struct rr_message *message);
+void loop_on_peer_down(void *ctx, uint64_t node);
+
+/* A rare line for humans; cold. */
+enum { ENGINE_LOG_INFO = 1, ENGINE_LOG_WARN = 2, ENGINE_LOG_ERROR = 3 };
+void engine_log(struct rr_engine *engine, int level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/group.h"
+
+#include "io/address.h"
+#include "proto/base.h"
+#include "proto/codec.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A Ready's responses may be deliverable at once and make another Ready; a turn follows so many of
+ * them before it flushes. */
+#define TURN_ROUNDS_MAX 4
+
+void group_complete(struct rr_group *group, const struct rr_completion *completion)
+{
+    int rc = apply_complete(&group->apply, completion);
+    RR_ASSERT(rc ==
+              0); /* an outcome may not be lost: without memory for it the process has to stop */
+}
+
+void group_set_conf_state(struct rr_group *group, const struct rr_conf_state *conf_state,
+                          uint64_t index)
+{
+    uint64_t *at = group->conf_ids;
+    group->conf_state = *conf_state;
+    group->conf_index = index;
+    const struct {
+        const uint64_t *from;
+        const uint64_t **to;
+        uint32_t count;
+    } lists[] = {
+        {conf_state->voters, &group->conf_state.voters, conf_state->voter_count},
+        {conf_state->learners, &group->conf_state.learners, conf_state->learner_count},
+        {conf_state->voters_outgoing, &group->conf_state.voters_outgoing,
+         conf_state->voter_outgoing_count},
+        {conf_state->learners_next, &group->conf_state.learners_next,
+         conf_state->learner_next_count},
+    };
+    for (size_t i = 0; i < RR_ARRAY_SIZE(lists); i++) {
+        RR_ASSERT(lists[i].count <= CONFIG_PEERS_MAX);
+        if (lists[i].count)
+            memcpy(at, lists[i].from, lists[i].count * sizeof(*at));
+        *lists[i].to = at;
+        at += lists[i].count;
+    }
+}
+
+/* ---- beginning and end
+ * ------------------------------------------------------------------------------ */
+
+void group_adopt(struct rr_engine *engine, struct command *command)
+{
+    struct rr_group *group = RR_CONTAINER_OF(command, struct rr_group, open_command);
+    engine->group = group;
+    group->last_tick_ns = engine->now_ns;
+    for (uint32_t i = 0; i < group->options.peer_count; i++) {
+        struct io_address address;
+        struct rr_error error;
+        uint64_t node = group->peers[i].node;
+        if (node == engine->options.node_id)
+            continue;
+        int rc = io_address_parse(group->peers[i].address, &address, &error);
+        if (rc == 0)
+            rc = peers_add_member(&engine->peers, node);
+        if (rc == 0)
+            rc = transport_add_peer(engine->transport, node, &address, &error);
+        if (rc != 0)
+            engine_log(engine, ENGINE_LOG_ERROR, "peer %llu cannot be reached: %s",
+                       (unsigned long long)node, rr_err_sentence(rc));
+    }
+    struct wal_stats stats;
+    wal_stats(engine->wal, &stats);
+    group->snapshot_padded_bytes = stats.padded_bytes;
+    /* Nothing of the core is delivered before this is durable: the log keeps the order. */
+    int rc = group->must_stage_first_state ? group_stage_state(group) : 0;
+    if (rc != 0)
+        group_stop(group, rc);
+}
+
+void group_stop(struct rr_group *group, int error)
+{
+    if (group->error)
+        return;
+    group->error = error;
+    group->role = RR_STATE_FOLLOWER;
+    group->status.published_ns = 0;
+    rr_raw_node_step_down(group->node);
+    proposal_queue_close(&group->queue);
+    engine_log(group->engine, ENGINE_LOG_ERROR, "group %llu stops on this node: %s",
+               (unsigned long long)group->options.group_id, rr_err_sentence(error));
+    group_fail_all(group, RR_E_CLOSED);
+}
+
+void group_fail_all(struct rr_group *group, int queued)
+{
+    struct rr_completion completion = {.status = RR_E_UNKNOWN_OUTCOME};
+    while (outcomes_fail_up_to(&group->outcomes, UINT64_MAX, &completion.tag, &completion.index,
+                               &completion.term))
+        group_complete(group, &completion);
+    group_refuse_queued(group, queued);
+}
+
+bool group_is_quiet(const struct rr_group *group)
+{
+    return group->outcomes.count == 0 && proposal_queue_count(&group->queue) == 0 &&
+           apply_is_idle(&group->apply) && group->snapshot.work != SNAPSHOT_TAKING &&
+           group->snapshot.work != SNAPSHOT_RESTORING;
+}
+
+void group_free(struct rr_group *group)
+{
+    struct apply_batch *batch;
+    while ((batch = apply_take_done(&group->apply)))
+        apply_put_back(&group->apply, batch);
+    apply_fini(&group->apply);
+    if (group->snapshot.restore)
+        rr_block_put(&group->snapshot.restore->block, 1);
+    if (group->node)
+        rr_raw_node_free(group->node);
+    held_fini(&group->held);
+    outcomes_fini(&group->outcomes);
+    log_cache_fini(&group->log);
+    proposal_queue_fini(&group->queue);
+    free(group->peers);
+    free(group);
+}
+
+/* ---- a turn
+ * -------------------------------------------------------------------------------------------- */
+
+/* Time comes from the clock, not from counting: late turns deliver what is due. After a stall
+ * longer than an election timeout only one tick, or this node would campaign against a leader it
+ * had no chance to hear. */
+static void deliver_ticks(struct rr_group *group, uint64_t now_ns)
+{
+    uint64_t due = (now_ns - group->last_tick_ns) / group->tick_ns;
+    if (RR_LIKELY(due == 0))
+        return;
+    if (due > group->options.election_ticks) {
+        due = 1;
+        group->last_tick_ns = now_ns;
+    } else {
+        group->last_tick_ns += due * group->tick_ns;
+    }
+    while (due--)
+        rr_raw_node_tick(group->node);
+}
+
+/* A committed conf change takes effect here, when its batch was applied, in its place in the order.
+ */
+static RR_COLD int apply_conf_change(struct rr_group *group, const struct rr_entry *entry)
+{
+    struct rr_conf_state conf_state;
+    if (entry->type == RR_ENTRY_CONF_CHANGE) {
+        struct rr_conf_change change;
+        int rc = rr_conf_change_decode(entry->data, entry->size, &change);
+        if (rc != 0)
+            return rc;
+        rr_raw_node_apply_conf_change(group->node, &change, &conf_state);
+    } else {
+        struct codec_scratch scratch = {.cap = rr_conf_change_v2_scratch_size(entry->size)};
+        struct rr_conf_change_v2 change;
+        scratch.bytes = malloc(scratch.cap + 1);
+        int rc = scratch.bytes
+                     ? rr_conf_change_v2_decode(entry->data, entry->size, &scratch, &change)
+                     : RR_E_NO_MEMORY;
+        if (rc == 0)
+            rr_raw_node_apply_conf_change_v2(group->node, &change, &conf_state);
+        free(scratch.bytes);
+        if (rc != 0)
+            return rc;
+    }
+    group_set_conf_state(group, &conf_state, entry->index);
+    return 0;
+}
+
+static int answer_applied(struct rr_group *group, const struct apply_batch *batch)
+{
+    if (batch->failure)
+        return batch->failure;
+    for (uint32_t i = 0; i < batch->entry_count; i++) {
+        const struct rr_entry *entry = &batch->entries[i];
+        if (RR_LIKELY(entry->type == RR_ENTRY_NORMAL))
+            continue;
+        int rc = apply_conf_change(group, entry);
+        if (rc != 0)
+            return rc;
+    }
+    group->applied = batch->entries[batch->entry_count - 1].index;
+    struct rr_message response = {.type = RR_MSG_STORAGE_APPLY_RESP,
+                                  .to = group->engine->options.node_id,
+                                  .from = RR_LOCAL_APPLY_THREAD,
+                                  .entries = batch->entries,
+                                  .entry_count = batch->entry_count};
+    return rr_raw_node_step(group->node, &response);
+}
+
+static void collect_applied(struct rr_group *group)
+{
+    struct apply_batch *batch;
+    while ((batch = apply_take_done(&group->apply))) {
+        int rc = batch->entry_count && !group->error ? answer_applied(group, batch) : 0;
+        apply_put_back(&group->apply, batch);
+        if (rc != 0)
+            group_stop(group, rc);
+    }
+}
+
+/* Proposals, Readys, and what comes of them at once. */
+static void drive(struct rr_group *group, uint64_t now_ns)
+{
+    group_propose(group, now_ns);
+    for (int round = 0; round < TURN_ROUNDS_MAX && !group->error && group_take_ready(group);
+         round++) {
+        uint64_t completed = group->apply.completed_count;
+        collect_applied(group);
+        group_release(group);
+        /* An inline group's completions may have proposed: that belongs into the same write. */
+        if (group->apply.options.is_inline && group->apply.completed_count != completed &&
+            !group->error)
+            group_propose(group, now_ns);
+    }
+    apply_flush(&group->apply);
+}
+
+static uint64_t next_deadline(const struct rr_group *group, uint64_t now_ns)
+{
+    if (rr_raw_node_has_ready(group->node))
+        return now_ns;
+    uint64_t deadline = group->last_tick_ns + group->tick_ns;
+    uint64_t batch_wait_ns = (uint64_t)group->options.batch_wait_max_us * 1000;
+    if (group->waiting_since_ns)
+        deadline = rr_min_u64(deadline, group->waiting_since_ns + batch_wait_ns);
+    else if (group->role == RR_STATE_LEADER && !wal_can_write(group->engine->wal, 0))
+        deadline =
+            rr_min_u64(deadline, now_ns + batch_wait_ns); /* for what arrives while a write lasts */
+    return deadline;
+}
+
+uint64_t group_turn(struct rr_group *group, uint64_t now_ns)
+{
+    proposal_queue_disarm(&group->queue);
+    if (group->engine->poisoned)
+        group_stop(group, RR_E_POISONED);
+    collect_applied(group);
+    if (!group->error) {
+        deliver_ticks(group, now_ns);
+        group_release(group);
+        group_snapshot_policy(group);
+    }
+    if (!group->error)
+        drive(group, now_ns);
+    if (group->error) {
+        group_refuse_queued(group, RR_E_CLOSED);
+        group_publish_status(group, now_ns, false);
+        return UINT64_MAX;
+    }
+    group_publish_status(group, now_ns, false);
+    return next_deadline(group, now_ns);
+}

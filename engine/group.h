@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One Raft group on its loop: the core, its log, and what lies between the core's Readys and the
+ * world. Loop thread only, but for the proposal queue (any thread) and the status page (written by
+ * the loop, read by any).
+ *
+ *      queue ──propose.c──▶ core ──ready.c──▶ WAL, transport, apply stage
+ *                             ▲                  │
+ *                             └── responses, held back until durable_seq covers them (ready.c)
+ *
+ * Failure path: group_stop, for a poisoned log or a failed state machine: the core steps down and
+ * is not touched again, so that the node neither acks, votes nor campaigns; every outstanding
+ * proposal gets its outcome.
+ */
+#ifndef RR_ENGINE_GROUP_H
+#define RR_ENGINE_GROUP_H
+
+#include "engine/apply.h"
+#include "engine/engine_state.h"
+#include "engine/log_cache.h"
+#include "engine/outcomes.h"
+#include "engine/proposal_queue.h"
+#include "engine/status.h"
+
+/* A response that the core wants delivered once what it vouches for is durable. */
+struct held_response {
+    uint64_t seq; /* deliverable when durable_seq reaches it */
+    struct rr_message
+        message; /* without pointers, but for the snapshot of a MsgStorageAppendResp */
+    struct rr_snapshot snapshot; /* that one: index and term are all that the core looks at */
+    struct log_snapshot
+        *restore;         /* a reference: it also waits until the state machine became this */
+    bool is_superseded;   /* DESIGN 4.7: a later ack of the same release says more */
+    uint32_t small_count; /* entries of a small write, to be moved to a shared block … */
+    uint64_t small_first; /* … from here on */
+};
+
+struct held_responses {
+    struct held_response *ring;
+    uint32_t cap; /* power of two */
+    uint32_t head;
+    uint32_t count;
+};
+
+/* A snapshot being taken or restored by the apply stage; one at a time. */
+enum snapshot_work {
+    SNAPSHOT_IDLE,
+    SNAPSHOT_TAKING,
+    SNAPSHOT_TAKEN,
+    SNAPSHOT_RESTORING,
+    SNAPSHOT_RESTORED
+};
+
+struct snapshot_job {
+    struct io_job job;
+    struct rr_group *group;
+    enum snapshot_work work;
+    int result; /* of the state machine */
+    bool is_too_large;
+    uint64_t index;
+    uint32_t size;
+    struct log_snapshot *restore; /* what is restored; a reference */
+    uint8_t data[WAL_INLINE_SNAPSHOT_MAX +
+                 1]; /* what was taken; the extra byte shows that it is too large */
+};
+
+#define GROUP_BATCH_MAX 2048u /* entries in one MsgProp */
+
+struct rr_group {
+    struct rr_engine *engine;
+    struct command open_command;
+    struct rr_group_options options; /* resolved; peers are a copy of ours */
+    struct rr_peer_address *peers;
+    struct rr_raw_node *node;
+    struct log_cache log;
+    struct apply apply;
+    struct outcomes outcomes;
+    struct held_responses held;
+    struct status_page status;
+    int error; /* why the group stopped, or 0 */
+
+    /* What is staged in the WAL. */
+    struct rr_hard_state
+        staged;          /* term and vote of the newest state section; commit as last recorded */
+    uint64_t staged_seq; /* the write of this group's newest section */
+    uint64_t placed_last,
+        placed_term; /* entries of this term up to here were encoded in place, before their Ready */
+    bool must_stage_first_state; /* the first state section is yet to be staged */
+
+    /* Time. */
+    uint64_t tick_ns;
+    uint64_t last_tick_ns;
+    uint64_t waiting_since_ns; /* the queue was not empty and could not be cut since; 0: not so */
+
+    /* Soft state as last seen. */
+    uint8_t role;     /* enum rr_state */
+    uint64_t applied; /* answered to the core */
+
+    /* Snapshots. */
+    struct rr_conf_state conf_state; /* as of `applied`; arrays in conf_ids */
+    uint64_t conf_index;             /* where it last changed */
+    uint64_t conf_ids[4 * CONFIG_PEERS_MAX];
+    struct snapshot_job snapshot;
+    uint64_t snapshot_padded_bytes; /* the WAL's padded bytes when the newest snapshot was taken */
+    uint64_t trail_index; /* last index when three quarters of the way to the next were gone; 0: not
+                             yet */
+    bool is_snapshot_too_large;
+
+    /* Scratch of propose.c. */
+    struct rr_entry batch[GROUP_BATCH_MAX];
+    uint64_t batch_tags[GROUP_BATCH_MAX];
+
+    /* Any thread. */
+    _Alignas(64) struct proposal_queue queue;
+};
+
+/* ---- group.c ------------------------------------------------------------------------------------
+ */
+
+/* On the loop, once: peers are dialled, the first state is staged, time begins. */
+void group_adopt(struct rr_engine *engine, struct command *command);
+/* After the loop's end. */
+void group_free(struct rr_group *group);
+/* One turn; returns when the next is due. */
+uint64_t group_turn(struct rr_group *group, uint64_t now_ns);
+/* Fail-stop: see the head of this file. */
+void group_stop(struct rr_group *group, int error);
+/* Every outcome that is still owed is given: proposals in the queue (`queued`), entries appended
+ * (RR_E_UNKNOWN_OUTCOME). */
+void group_fail_all(struct rr_group *group, int queued);
+/* Is no outcome owed and nothing running? */
+bool group_is_quiet(const struct rr_group *group);
+void group_complete(struct rr_group *group, const struct rr_completion *completion);
+/* The configuration as of `index`. */
+void group_set_conf_state(struct rr_group *group, const struct rr_conf_state *conf_state,
+                          uint64_t index);
+
+/* ---- propose.c
+ * ------------------------------------------------------------------------------------ */
+
+/* Cuts waiting proposals into the log, as DESIGN 4.1 says when. */
+void group_propose(struct rr_group *group, uint64_t now_ns);
+/* Every proposal in the queue completes with `status`. */
+void group_refuse_queued(struct rr_group *group, int status);
+/* The waiting bytes at which the sleeping loop should be woken. */
+uint64_t group_wake_bytes(struct rr_group *group);
+
+/* ---- ready.c
+ * ---------------------------------------------------------------------------------------- */
+
+int held_init(struct held_responses *held);
+void held_fini(struct held_responses *held);
+/* Takes a Ready if there is one and starts everything it asks for. */
+bool group_take_ready(struct rr_group *group);
+/* The same, but only if the core holds something that the WAL has not seen. */
+void group_take_ready_if_unstaged(struct rr_group *group);
+/* Delivers the responses that became deliverable, in order. */
+void group_release(struct rr_group *group);
+/* A state section as of now, with this snapshot. */
+int group_stage_state(struct rr_group *group);
+
+/* ---- snapshot_policy.c
+ * ------------------------------------------------------------------------------ */
+
+/* Takes a snapshot when enough was logged; finishes one that was taken; rewrites what hinders
+ * recycling. */
+void group_snapshot_policy(struct rr_group *group);
+/* Has the state machine become what `snapshot` says? Starts that if it has not begun, behind
+ * everything that the apply stage has; ask again. */
+bool group_restore(struct rr_group *group, struct log_snapshot *snapshot);
+/* The same while opening, on the opening thread. */
+int snapshot_restore_now(const struct rr_state_machine *machine,
+                         const struct rr_snapshot *snapshot);
+/* The state machine's snapshot into job->data; job->result, job->size, job->is_too_large. */
+void snapshot_take_now(const struct rr_state_machine *machine, struct snapshot_job *job);
+
+#endif

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * rr_group_open: a group is made whole on the opening thread (state machine opened and restored,
+ * core started on the recovered log) and then handed to the loop by one command. Cold.
+ */
+#include "engine/group.h"
+
+#include "proto/base.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void *core_alloc(void *ctx, size_t size)
+{
+    (void)ctx;
+    return malloc(size);
+}
+
+static void *core_resize(void *ctx, void *ptr, size_t old_size, size_t new_size)
+{
+    (void)ctx;
+    (void)old_size;
+    return realloc(ptr, new_size);
+}
+
+static void core_free(void *ctx, void *ptr, size_t size)
+{
+    (void)ctx;
+    (void)size;
+    free(ptr);
+}
+
+/* ---- options
+ * -------------------------------------------------------------------------------------------- */
+
+static int check_state_machine(const struct rr_state_machine *machine, struct rr_error *error)
+{
+    if (!machine || machine->size != sizeof(*machine))
+        return rr_fail(error, RR_E_INVALID, "set .size of the state machine to its sizeof (%zu)",
+                       sizeof(*machine));
+    if (!machine->open || !machine->apply || !machine->snapshot_begin || !machine->snapshot_read ||
+        !machine->snapshot_end || !machine->restore_begin || !machine->restore_write ||
+        !machine->restore_end)
+        return rr_fail(
+            error, RR_E_INVALID,
+            "a state machine needs open, apply, the three snapshot functions and the three "
+            "restore functions; only hash is optional");
+    return 0;
+}
+
+/* The peers and their addresses outlive the caller's: one allocation for all. */
+static int copy_peers(struct rr_group *group)
+{
+    const struct rr_group_options *options = &group->options;
+    size_t size = options->peer_count * sizeof(*group->peers);
+    for (uint32_t i = 0; i < options->peer_count; i++)
+        size += strlen(options->peers[i].address) + 1;
+    group->peers = malloc(size);
+    if (!group->peers)
+        return RR_E_NO_MEMORY;
+    char *text = (char *)(group->peers + options->peer_count);
+    for (uint32_t i = 0; i < options->peer_count; i++) {
+        size_t length = strlen(options->peers[i].address) + 1;
+        memcpy(text, options->peers[i].address, length);
+        group->peers[i] = (struct rr_peer_address){.node = options->peers[i].node, .address = text};
+        text += length;
+    }
+    group->options.peers = group->peers;
+    return 0;
+}
+
+/* ---- the log it begins with
+ * ------------------------------------------------------------------------------ */
+
+static int compare_ids(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* BOOTSTRAP: a snapshot at index 1, term 1, of a fresh state machine under the initial voters, the
+ * same on each of them. JOIN: nothing, so that the first snapshot brings the configuration. */
+static int make_first_state(struct rr_group *group, const struct rr_state_machine *machine,
+                            struct rr_error *error)
+{
+    struct rr_engine *engine = group->engine;
+    struct rr_snapshot_metadata metadata = {0};
+    uint64_t voters[CONFIG_PEERS_MAX];
+    struct snapshot_job *job = &group->snapshot;
+    bool has_data = false;
+    if (engine->options.create == RR_CREATE_NEVER)
+        return rr_fail(error, RR_E_NOT_BOOTSTRAPPED,
+                       "%s holds no group %llu: open it with BOOTSTRAP or JOIN", engine->dir,
+                       (unsigned long long)group->options.group_id);
+    if (engine->options.create == RR_CREATE_BOOTSTRAP) {
+        for (uint32_t i = 0; i < group->options.peer_count; i++)
+            voters[i] = group->peers[i].node;
+        qsort(voters, group->options.peer_count, sizeof(*voters), compare_ids);
+        metadata = (struct rr_snapshot_metadata){
+            .conf_state = {.voters = voters, .voter_count = group->options.peer_count},
+            .index = 1,
+            .term = 1};
+        snapshot_take_now(machine, job);
+        if (job->result != 0)
+            return rr_fail(error, RR_E_STATE_MACHINE,
+                           "the fresh state machine gave no snapshot (%d)", job->result);
+        has_data = !job->is_too_large;
+    }
+    struct log_snapshot *snapshot =
+        log_snapshot_new(&metadata, job->data, has_data ? job->size : 0, has_data);
+    if (!snapshot)
+        return rr_fail(error, RR_E_NO_MEMORY, "out of memory");
+    log_cache_set_snapshot(&group->log, snapshot);
+    log_cache_reset(&group->log, metadata.index, metadata.term);
+    group->staged = (struct rr_hard_state){.term = metadata.term, .commit = metadata.index};
+    group->must_stage_first_state = true;
+    return 0;
+}
+
+static int take_log(struct rr_group *group, const struct rr_state_machine *machine,
+                    struct rr_error *error)
+{
+    struct recovery *recovery = &group->engine->recovery;
+    if (recovery->group != 0 && recovery->group != group->options.group_id)
+        return rr_fail(error, RR_E_IDENTITY, "%s holds group %llu, not %llu", group->engine->dir,
+                       (unsigned long long)recovery->group,
+                       (unsigned long long)group->options.group_id);
+    log_cache_take(&group->log, &recovery->log);
+    if (recovery->group == 0)
+        return make_first_state(group, machine, error);
+    group->staged = recovery->hard_state;
+    group->staged.commit = recovery->commit;
+    return 0;
+}
+
+/* The state machine says how far it is; what it lacks up to the snapshot is restored. */
+static int open_state_machine(struct rr_group *group, const struct rr_state_machine *machine,
+                              struct rr_error *error)
+{
+    const struct log_snapshot *snapshot = group->log.snapshot;
+    uint64_t snapshot_index = snapshot->snapshot.metadata.index;
+    uint64_t applied = 0;
+    int rc = machine->open(machine->ctx, &applied);
+    if (rc != 0)
+        return rr_fail(error, RR_E_STATE_MACHINE, "the state machine did not open (%d)", rc);
+    if (applied > group->log.last)
+        return rr_fail(error, RR_E_CORRUPT,
+                       "%s: the state machine has applied index %llu, but the log ends at %llu: "
+                       "durable records were lost; replace this node by a new one with a new id",
+                       group->engine->dir, (unsigned long long)applied,
+                       (unsigned long long)group->log.last);
+    if (applied < snapshot_index && snapshot->has_data && !group->must_stage_first_state) {
+        rc = snapshot_restore_now(machine, &snapshot->snapshot);
+        if (rc != 0)
+            return rr_fail(error, RR_E_STATE_MACHINE,
+                           "the state machine did not restore the snapshot of index %llu (%d)",
+                           (unsigned long long)snapshot_index, rc);
+    }
+    group->applied = rr_max_u64(applied, snapshot_index);
+    group->staged.commit = rr_max_u64(group->staged.commit, group->applied);
+    group->log.initial = group->staged;
+    group_set_conf_state(group, &snapshot->snapshot.metadata.conf_state, snapshot_index);
+    return 0;
+}
+
+/* ---- the core
+ * --------------------------------------------------------------------------------------------- */
+
+static int start_core(struct rr_group *group, struct rr_error *error)
+{
+    const struct rr_group_options *options = &group->options;
+    struct rr_config config = {
+        .size = sizeof(config),
+        .id = group->engine->options.node_id,
+        .election_tick = (int32_t)options->election_ticks,
+        .heartbeat_tick = (int32_t)options->heartbeat_ticks,
+        .storage = log_cache_storage(&group->log),
+        .applied = group->applied,
+        .max_size_per_msg = options->max_size_per_msg,
+        .max_committed_size_per_ready =
+            rr_min_u64(options->max_committed_bytes_per_ready, options->apply_backlog_bytes),
+        .max_uncommitted_entries_size = options->max_uncommitted_bytes,
+        .max_inflight_msgs = (int32_t)options->max_inflight_msgs,
+        .max_inflight_bytes = options->max_inflight_bytes,
+        .async_storage_writes = true,
+        .check_quorum = true,
+        .pre_vote = true,
+        .disable_proposal_forwarding = true, /* so that "certainly not in the log" is true */
+        .step_down_on_removal = true,
+        .allocator = {.alloc = core_alloc, .resize = core_resize, .free = core_free},
+        .seed = group->engine->core_seed,
+    };
+    const char *reason = NULL;
+    int rc = rr_raw_node_new(&config, &group->node, &reason);
+    return rc == 0 ? 0 : rr_fail(error, rc, "the core did not start: %s", reason ? reason : "?");
+}
+
+static int start_stages(struct rr_group *group, const struct rr_state_machine *machine,
+                        struct rr_error *error)
+{
+    const struct rr_group_options *options = &group->options;
+    struct apply_options apply = {.io = group->engine->io,
+                                  .worker = group->engine->apply_worker,
+                                  .is_inline = options->apply_inline,
+                                  .state_machine = *machine,
+                                  .on_complete = options->on_complete,
+                                  .ctx = options->ctx};
+    apply_init(&group->apply, &apply, group->applied);
+    /* A tag is held from the append to the hand-over for apply: several batches on the way at once.
+     */
+    int rc = outcomes_init(&group->outcomes,
+                           (uint32_t)rr_max_u64(2 * options->proposal_queue_entries, 1024));
+    if (rc == 0)
+        rc = held_init(&group->held);
+    if (rc == 0)
+        rc = proposal_queue_init(&group->queue, options->proposal_queue_entries,
+                                 options->proposal_queue_bytes);
+    return rc == 0 ? 0 : rr_fail(error, rc, "out of memory for the group's queues");
+}
+
+/* ---- the door
+ * -------------------------------------------------------------------------------------------- */
+
+static int make_group(struct rr_group *group, const struct rr_group_options *options,
+                      const struct rr_state_machine *machine, struct rr_error *error)
+{
+    int rc = config_resolve_group(options, &group->engine->options, &group->options, error);
+    if (rc == 0)
+        rc = check_state_machine(machine, error);
+    if (rc != 0)
+        return rc;
+    group->tick_ns = (uint64_t)group->options.tick_ms * 1000 * 1000;
+    group->open_command.run = group_adopt;
+    group->snapshot.group = group;
+    if (copy_peers(group) != 0)
+        return rr_fail(error, RR_E_NO_MEMORY, "out of memory");
+    rc = take_log(group, machine, error);
+    if (rc == 0)
+        rc = open_state_machine(group, machine, error);
+    if (rc == 0)
+        rc = start_stages(group, machine, error);
+    return rc == 0 ? start_core(group, error) : rc;
+}
+
+int rr_group_open(struct rr_engine *engine, const struct rr_group_options *options,
+                  const struct rr_state_machine *state_machine, struct rr_group **group,
+                  struct rr_error *error)
+{
+    *group = NULL;
+    if (engine->opened)
+        return rr_fail(error, RR_E_NOT_SUPPORTED,
+                       "this version hosts one group per engine, and it is already open");
+    struct rr_group *made = aligned_alloc(64, rr_align_up(sizeof(*made), 64));
+    if (!made)
+        return rr_fail(error, RR_E_NO_MEMORY, "out of memory");
+    memset(made, 0, sizeof(*made));
+    made->engine = engine;
+    int rc = make_group(made, options, state_machine, error);
+    if (rc != 0) {
+        if (made->log.chunks)
+            log_cache_take(&engine->recovery.log, &made->log); /* another attempt may follow */
+        group_free(made);
+        return rc;
+    }
+    engine->opened = made;
+    group_publish_first_status(made);
+    *group = made;
+    engine_post(engine, &made->open_command);
+    return 0;
+}
+
+int rr_propose(struct rr_group *group, const void *data, uint32_t size, uint64_t tag)
+{
+    struct rr_proposal item = {.data = data, .size = size, .tag = tag};
+    int rc = rr_propose_batch(group, &item, 1);
+    return rc < 0 ? rc : 0;
+}
+
+int rr_propose_batch(struct rr_group *group, const struct rr_proposal *items, uint32_t count)
+{
+    uint32_t fitting = 0;
+    while (fitting < count && items[fitting].size <= group->engine->options.entry_bytes_max)
+        fitting++;
+    if (RR_UNLIKELY(fitting == 0))
+        return count ? RR_E_TOO_LARGE : RR_E_INVALID;
+    bool wake;
+    int rc = proposal_queue_push(&group->queue, items, fitting, &wake);
+    if (wake)
+        io_wake(group->engine->io);
+    return rc;
+}
+
+int rr_group_status(struct rr_group *group, struct rr_group_status *status)
+{
+    struct rr_group_status whole;
+    size_t size = status->size;
+    if (size < sizeof(size_t) || size > sizeof(whole))
+        return RR_E_INVALID;
+    status_read(&group->status, &whole);
+    memcpy(status, &whole, size);
+    status->size = size;
+    return 0;
+}

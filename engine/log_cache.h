@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A group's live log in memory, and the core's storage interface on it. Loop thread only (recovery:
+ * the opening thread). Hot: appending and reading allocate nothing but, now and then, a chunk of
+ * descriptors, which compaction gives back.
+ *
+ *      prev (index, term) │ first ──────── descriptors, in chunks of 4096 ──────── last
+ *                                           │ each holds one reference on its block
+ *      blocks:   log blocks of the WAL (shared with writes and sends), cache blocks (small writes,
+ * copied together)
+ *
+ * The cache is what has been *staged*: it runs ahead of the disk, and the core hears of durability
+ * only by the responses that the Ready pipeline holds back. All live entries are here (reading old
+ * entries from disk comes later), so a descriptor's term answers `term` and no read pends.
+ *
+ * Truncation drops descriptors, never bytes: whoever still sends or applies a block holds a
+ * reference of his own.
+ */
+#ifndef RR_ENGINE_LOG_CACHE_H
+#define RR_ENGINE_LOG_CACHE_H
+
+#include <ringraft/raft.h>
+
+#define LOG_CACHE_CHUNK 4096u
+/* Payloads of writes below this are copied into a shared block, so that a small entry does not pin
+ * a padded write. */
+#define LOG_CACHE_SMALL_WRITE 2048u
+
+struct cache_block;
+
+/* The newest snapshot of a group; `block` owns the data and the arrays of the ConfState. */
+struct log_snapshot {
+    struct rr_block block;
+    struct rr_snapshot snapshot;
+    bool has_data; /* false: the state machine's snapshot was too large to be kept */
+};
+
+struct log_cache {
+    struct rr_entry **chunks;      /* ring by index / LOG_CACHE_CHUNK */
+    uint32_t chunk_cap;            /* power of two */
+    struct rr_entry *spare_chunks; /* a list through the first bytes of each */
+    uint64_t first;                /* first <= last + 1 */
+    uint64_t last;
+    uint64_t prev_term; /* of entry first - 1 */
+    uint64_t
+        block_bytes; /* memory pinned: each run of entries in one block counts the block once */
+    uint64_t *conf_changes; /* indexes of conf-change entries, ascending */
+    uint32_t conf_change_count;
+    uint32_t conf_change_cap;
+    struct cache_block *filling; /* the shared block that takes the next small write */
+    struct cache_block *spare_blocks;
+    struct rr_hard_state initial;  /* what the core is started with */
+    struct log_snapshot *snapshot; /* never NULL after log_cache_set_snapshot */
+};
+
+/* An empty log that begins at index 1. */
+int log_cache_init(struct log_cache *log);
+void log_cache_fini(struct log_cache *log);
+
+/* Moves a log that nothing points to (as recovery leaves it) to another place. */
+void log_cache_take(struct log_cache *to, struct log_cache *from);
+
+struct rr_storage log_cache_storage(struct log_cache *log);
+
+/* Adds entries behind last (entries[0].index == last + 1), taking a reference for each.
+ * RR_E_NO_MEMORY. */
+int log_cache_append(struct log_cache *log, const struct rr_entry *entries, uint32_t count);
+/* Drops the entries from `index` on. */
+void log_cache_truncate(struct log_cache *log, uint64_t index);
+/* Drops the entries below `first`, which lies within [log->first, last + 1]. */
+void log_cache_compact(struct log_cache *log, uint64_t first);
+/* Forgets everything: the log continues behind (index, term). */
+void log_cache_reset(struct log_cache *log, uint64_t index, uint64_t term);
+
+const struct rr_entry *log_cache_at(const struct log_cache *log, uint64_t index);
+/* 0 outside of [first - 1, last]. */
+uint64_t log_cache_term(const struct log_cache *log, uint64_t index);
+
+/* A small write is done: its entries [first, first + count), as far as they are still here, move to
+ * the shared block. Out of memory: they stay where they are. */
+void log_cache_move_small(struct log_cache *log, uint64_t first, uint32_t count);
+
+/* A snapshot object with copies of everything (NULL: no memory); one reference, the caller's. */
+struct log_snapshot *log_snapshot_new(const struct rr_snapshot_metadata *metadata,
+                                      const uint8_t *data, size_t size, bool has_data);
+/* Takes the reference over. */
+void log_cache_set_snapshot(struct log_cache *log, struct log_snapshot *snapshot);
+
+void log_cache_check(const struct log_cache *log);
+
+#endif

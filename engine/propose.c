@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * From the proposal queue into the log. Hot: allocates nothing, one pass over the bytes.
+ *
+ * The loop knows the term and the next index, so it encodes waiting proposals straight into the
+ * WAL's block: the same bytes are written, sent and applied. Then the core is asked; if it refuses,
+ * the block's cursor goes back and the proposals stay in the queue.
+ *
+ * When is the queue cut? When the WAL can take a write now; or a message's worth waits and a
+ * follower has room; or the oldest has waited batch_wait_max_us. What arrives while a write is in
+ * flight becomes the next batch.
+ */
+#include "engine/group.h"
+
+#include "proto/base.h"
+#include "proto/codec.h"
+#include "proto/crc32c.h"
+
+#include <string.h>
+
+/* A checksum is taken while the bytes are still in the nearest cache. */
+#define CRC_STRIDE    (16u * 1024)
+#define ENVELOPE_SIZE 1u
+
+/* What waits for the second write in flight (wal_options.second_write_bytes_min). */
+#define SECOND_WRITE_BYTES (64u * 1024)
+
+static struct rr_completion refusal(uint64_t tag, int status)
+{
+    return (struct rr_completion){.tag = tag, .status = status};
+}
+
+void group_refuse_queued(struct rr_group *group, int status)
+{
+    struct proposal_cursor cursor = proposal_queue_begin(&group->queue);
+    struct proposal_view view;
+    /* Not those that the answers bring: somebody who tries again at once must not hold the loop. */
+    uint32_t count = proposal_queue_count(&group->queue);
+    while (count-- && proposal_queue_next(&group->queue, &cursor, &view)) {
+        struct rr_completion completion = refusal(view.tag, status);
+        /* Given back before it is answered: the answer may make room for the next proposal. */
+        proposal_queue_release(&group->queue, cursor);
+        group_complete(group, &completion);
+    }
+    apply_flush(&group->apply);
+}
+
+/* ---- when
+ * ------------------------------------------------------------------------------------------ */
+
+static bool follower_has_room(const struct rr_group *group)
+{
+    struct rr_progress_status progress[CONFIG_PEERS_MAX];
+    uint32_t count = rr_raw_node_progress(group->node, progress, CONFIG_PEERS_MAX);
+    for (uint32_t i = 0; i < count && i < CONFIG_PEERS_MAX; i++)
+        if (progress[i].id != group->engine->options.node_id &&
+            progress[i].state == RR_PROGRESS_REPLICATE && !progress[i].is_paused)
+            return true;
+    return false;
+}
+
+static bool is_time_to_cut(struct rr_group *group, uint64_t now_ns)
+{
+    uint64_t waiting = proposal_queue_bytes(&group->queue);
+    if (wal_can_write(group->engine->wal, waiting))
+        return true;
+    if (waiting >= group->options.max_size_per_msg && follower_has_room(group))
+        return true;
+    if (group->waiting_since_ns == 0)
+        group->waiting_since_ns = now_ns;
+    return now_ns - group->waiting_since_ns >= (uint64_t)group->options.batch_wait_max_us * 1000;
+}
+
+uint64_t group_wake_bytes(struct rr_group *group)
+{
+    if (group->role != RR_STATE_LEADER || wal_can_write(group->engine->wal, 0))
+        return 0;
+    if (wal_can_write(group->engine->wal, SECOND_WRITE_BYTES))
+        return SECOND_WRITE_BYTES;
+    return group->options.max_size_per_msg;
+}
+
+/* 0: entries may be logged; RR_E_PENDING: hold the queue, it will be soon; RR_E_BUSY: tell the
+ * proposers. */
+static int admission(const struct rr_group *group)
+{
+    switch (wal_admits_entries(group->engine->wal)) {
+    case 0:
+        break;
+    case RR_E_BUSY:
+        return RR_E_PENDING;
+    default:
+        return RR_E_BUSY;
+    }
+    return group->log.block_bytes < group->engine->options.log_cache_bytes ? 0 : RR_E_BUSY;
+}
+
+/* ---- how
+ * -------------------------------------------------------------------------------------------- */
+
+/* Where the next entry goes, and what it must stay within. */
+struct cut {
+    struct rr_entry *entries;
+    uint64_t *tags;
+    uint8_t *start, *at, *end; /* of the reserved part of the log block */
+    uint8_t *summed;           /* the checksum covers [start, summed) */
+    struct rr_block *block;
+    struct proposal_cursor cursor;
+    uint64_t next_index;
+    uint64_t term;
+    uint64_t payload_left; /* of the uncommitted budget */
+    uint32_t count, count_max;
+    uint32_t crc;
+};
+
+static void sum(struct cut *cut)
+{
+    cut->crc = crc32c(cut->crc, cut->summed, (size_t)(cut->at - cut->summed));
+    cut->summed = cut->at;
+}
+
+static void place(struct cut *cut, const struct proposal_view *view)
+{
+    struct rr_entry *entry = &cut->entries[cut->count];
+    *entry = (struct rr_entry){.term = cut->term,
+                               .index = cut->next_index + cut->count,
+                               .block = cut->block,
+                               .size = view->size + ENVELOPE_SIZE,
+                               .has = RR_ENTRY_HAS_TERM | RR_ENTRY_HAS_INDEX | RR_ENTRY_HAS_DATA};
+    uint8_t *data = rr_entry_encode_head(entry, cut->at);
+    data[0] = APPLY_ENVELOPE_USER;
+    memcpy(data + ENVELOPE_SIZE, view->first, view->first_size);
+    memcpy(data + ENVELOPE_SIZE + view->first_size, view->second, view->size - view->first_size);
+    entry->data = data;
+    entry->wire_size = (uint32_t)(data + entry->size - cut->at);
+    cut->tags[cut->count++] = view->tag;
+    cut->at = data + entry->size;
+    if (cut->at - cut->summed >= CRC_STRIDE)
+        sum(cut);
+}
+
+static uint64_t bound_of(uint32_t size)
+{
+    return (uint64_t)size + ENVELOPE_SIZE + CODEC_ENTRY_HEAD_MAX;
+}
+
+/* Encodes proposals until the room, the budget or the queue ends. */
+static void place_all(struct rr_group *group, struct cut *cut)
+{
+    struct proposal_cursor next = cut->cursor;
+    struct proposal_view view;
+    while (cut->count < cut->count_max && proposal_queue_next(&group->queue, &next, &view)) {
+        uint64_t payload = (uint64_t)view.size + ENVELOPE_SIZE;
+        if (bound_of(view.size) > (uint64_t)(cut->end - cut->at) || payload > cut->payload_left)
+            break;
+        place(cut, &view);
+        cut->payload_left -= payload;
+        cut->cursor = next;
+    }
+    sum(cut);
+}
+
+/* The bytes to reserve: all that waits, at most a message's worth, at least the first proposal. 0:
+ * nothing is there. */
+static uint64_t bytes_to_reserve(const struct rr_group *group)
+{
+    struct proposal_cursor cursor = proposal_queue_begin(&group->queue);
+    struct proposal_view first;
+    if (!proposal_queue_next(&group->queue, &cursor, &first))
+        return 0;
+    uint64_t all = proposal_queue_bytes(&group->queue) +
+                   (uint64_t)proposal_queue_count(&group->queue) * bound_of(0);
+    return rr_max_u64(bound_of(first.size), rr_min_u64(all, group->options.max_size_per_msg));
+}
+
+/* The core took them: they are part of the log now, and no longer of the queue. */
+static void enter_log(struct rr_group *group, const struct cut *cut, uint64_t commit)
+{
+    struct wal *wal = group->engine->wal;
+    wal_commit_entries(wal, cut->next_index, cut->count, (uint32_t)(cut->at - cut->start), cut->crc,
+                       commit);
+    group->staged_seq = wal_staged_seq(wal);
+    group->staged.commit = commit;
+    group->placed_last = cut->next_index + cut->count - 1;
+    group->placed_term = cut->term;
+    int rc = log_cache_append(&group->log, cut->entries, cut->count);
+    outcomes_put(&group->outcomes, cut->next_index, cut->term, cut->tags, cut->count);
+    proposal_queue_release(&group->queue, cut->cursor);
+    if (rc != 0)
+        group_stop(group, rc);
+}
+
+/* One MsgProp. False: nothing more can be cut in this turn. */
+static bool cut_one(struct rr_group *group)
+{
+    struct rr_basic_status core;
+    rr_raw_node_basic_status(group->node, &core);
+    uint64_t reserve = bytes_to_reserve(group);
+    if (core.soft_state.raft_state != RR_STATE_LEADER || reserve == 0)
+        return false;
+    uint64_t uncommitted = rr_min_u64(core.uncommitted_size, group->options.max_uncommitted_bytes);
+    uint32_t room = outcomes_room(&group->outcomes, core.last_index + 1);
+    struct cut cut = {.entries = group->batch,
+                      .tags = group->batch_tags,
+                      .cursor = proposal_queue_begin(&group->queue),
+                      .next_index = core.last_index + 1,
+                      .term = core.hard_state.term,
+                      .payload_left = group->options.max_uncommitted_bytes - uncommitted,
+                      .count_max = room < GROUP_BATCH_MAX ? room : GROUP_BATCH_MAX};
+    RR_ASSERT(core.last_index == group->log.last && cut.term == group->staged.term);
+    struct wal *wal = group->engine->wal;
+    int rc = wal_reserve_entries(wal, group->options.group_id, (uint32_t)reserve, &cut.start,
+                                 &cut.block);
+    if (rc != 0) {
+        group_stop(group, rc);
+        return false;
+    }
+    cut.at = cut.summed = cut.start;
+    cut.end = cut.start + reserve;
+    place_all(group, &cut);
+    if (cut.count == 0 || rr_raw_node_propose_batch(group->node, cut.entries, cut.count) != 0) {
+        wal_rollback_entries(wal);
+        return false;
+    }
+    enter_log(group, &cut, core.hard_state.commit);
+    return !group->error;
+}
+
+void group_propose(struct rr_group *group, uint64_t now_ns)
+{
+    if (proposal_queue_count(&group->queue) == 0) {
+        group->waiting_since_ns = 0;
+        return;
+    }
+    /* What the core decided before must be staged before: leadership, and the entry that begins it.
+     */
+    group_take_ready_if_unstaged(group);
+    int admitted = group->role == RR_STATE_LEADER ? admission(group) : RR_E_NOT_LEADER;
+    if (admitted == RR_E_PENDING)
+        return;
+    if (admitted != 0) {
+        group_refuse_queued(group, admitted);
+        return;
+    }
+    if (!is_time_to_cut(group, now_ns))
+        return;
+    while (cut_one(group))
+        ;
+    group->waiting_since_ns = 0;
+}

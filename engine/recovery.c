@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/recovery.h"
+
+#include "engine/peers.h"
+#include "proto/base.h"
+#include "proto/codec.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int recovery_init(struct recovery *recovery, struct peers *peers)
+{
+    memset(recovery, 0, sizeof(*recovery));
+    recovery->peers = peers;
+    return log_cache_init(&recovery->log);
+}
+
+void recovery_fini(struct recovery *recovery)
+{
+    log_cache_fini(&recovery->log);
+    free(recovery->decoded);
+    recovery->decoded = NULL;
+}
+
+static int on_state(void *ctx, const struct wal_state *state)
+{
+    struct recovery *recovery = ctx;
+    if (recovery->group != 0) /* one loop hosts one group as yet: a later version wrote this */
+        return RR_E_VERSION;
+    struct log_snapshot *snapshot = log_snapshot_new(
+        &state->metadata, state->snapshot_data, state->snapshot_size, state->has_snapshot_data);
+    if (!snapshot)
+        return RR_E_NO_MEMORY;
+    log_cache_set_snapshot(&recovery->log, snapshot);
+    log_cache_reset(&recovery->log, state->first_index - 1, state->first_prev_term);
+    recovery->group = state->group;
+    recovery->hard_state = state->hard_state;
+    recovery->commit = state->hard_state.commit;
+    return 0;
+}
+
+static int decode_run(struct recovery *recovery, uint32_t count, const uint8_t *bytes,
+                      uint32_t size, struct rr_block *block)
+{
+    if (count > recovery->decoded_cap) {
+        struct rr_entry *decoded = realloc(recovery->decoded, count * sizeof(*decoded));
+        if (!decoded)
+            return RR_E_NO_MEMORY;
+        recovery->decoded = decoded;
+        recovery->decoded_cap = count;
+    }
+    return rr_entries_decode(bytes, size, block, recovery->decoded, count) == 0 ? 0 : RR_E_CORRUPT;
+}
+
+static int on_entries(void *ctx, uint64_t group, uint64_t first_index, uint32_t count,
+                      uint64_t commit, const uint8_t *bytes, uint32_t size, struct rr_block *block)
+{
+    struct recovery *recovery = ctx;
+    struct log_cache *log = &recovery->log;
+    if (group != recovery->group)
+        return RR_E_CORRUPT;
+    int rc = decode_run(recovery, count, bytes, size, block);
+    if (rc != 0)
+        return rc;
+    for (uint32_t i = 0; i < count; i++)
+        if (recovery->decoded[i].index != first_index + i)
+            return RR_E_CORRUPT;
+    uint32_t dead =
+        first_index < log->first ? (uint32_t)rr_min_u64(log->first - first_index, count) : 0;
+    first_index += dead;
+    if (first_index > log->last + 1)
+        return RR_E_CORRUPT;
+    log_cache_truncate(log, first_index);
+    recovery->commit = rr_max_u64(recovery->commit, commit);
+    return log_cache_append(log, recovery->decoded + dead, count - dead);
+}
+
+static int on_peer(void *ctx, const struct wal_peer *peer)
+{
+    return peers_recover(((struct recovery *)ctx)->peers, peer);
+}
+
+struct wal_recovery recovery_handlers(struct recovery *recovery)
+{
+    return (struct wal_recovery){
+        .ctx = recovery, .on_state = on_state, .on_entries = on_entries, .on_peer = on_peer};
+}
+
+int recovery_finish(struct recovery *recovery, const char *dir, struct rr_error *error)
+{
+    const struct log_cache *log = &recovery->log;
+    if (recovery->group == 0)
+        return 0;
+    const struct rr_snapshot_metadata *snapshot = &log->snapshot->snapshot.metadata;
+    if (snapshot->index > log->last || snapshot->index + 1 < log->first)
+        return rr_fail(error, RR_E_CORRUPT,
+                       "%s: the snapshot at index %llu does not meet the log [%llu, %llu]; replace "
+                       "this node by a new one with a new id",
+                       dir, (unsigned long long)snapshot->index, (unsigned long long)log->first,
+                       (unsigned long long)log->last);
+    /* A commit is recorded for the whole log in memory; only what was durable is here. Everything
+     * above was not acknowledged. */
+    recovery->commit = rr_max_u64(rr_min_u64(recovery->commit, log->last), snapshot->index);
+    log_cache_check(log);
+    return 0;
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Small snapshots, and what they are for: a log that stays bounded. Every snapshot_log_bytes of
+ * padded log the apply stage takes a snapshot of the state machine; it is staged, whole, in a
+ * `state` section, whose first index is the compaction of log and cache alike. The last quarter
+ * before it is kept, so that a follower that is merely behind needs no snapshot.
+ *
+ * A state machine whose snapshot is larger than 64 KiB is told so once per attempt (log line,
+ * status); its log is not compacted, and at the budget of the WAL its proposals become busy.
+ */
+#include "engine/group.h"
+
+#include "proto/base.h"
+#include "proto/codec.h"
+
+#include <stdlib.h>
+
+/* ---- on the apply stage
+ * ------------------------------------------------------------------------------ */
+
+void snapshot_take_now(const struct rr_state_machine *machine, struct snapshot_job *job)
+{
+    void *context = NULL;
+    job->size = 0;
+    job->is_too_large = false;
+    job->result = machine->snapshot_begin(machine->ctx, &context);
+    if (job->result != 0)
+        return;
+    size_t got = 1;
+    while (job->result == 0 && got != 0 && job->size < sizeof(job->data)) {
+        got = 0;
+        job->result = machine->snapshot_read(machine->ctx, context, job->data + job->size,
+                                             sizeof(job->data) - job->size, &got);
+        RR_ASSERT(got <= sizeof(job->data) - job->size);
+        job->size += (uint32_t)got;
+    }
+    machine->snapshot_end(machine->ctx, context);
+    job->is_too_large = job->size > WAL_INLINE_SNAPSHOT_MAX;
+}
+
+int snapshot_restore_now(const struct rr_state_machine *machine, const struct rr_snapshot *snapshot)
+{
+    void *context = NULL;
+    int rc = machine->restore_begin(machine->ctx, &context);
+    if (rc != 0)
+        return rc;
+    if (snapshot->size)
+        rc = machine->restore_write(machine->ctx, context, snapshot->data, snapshot->size);
+    int end = machine->restore_end(machine->ctx, context, rc == 0);
+    return rc ? rc : end;
+}
+
+static void take_run(struct io_job *io_job)
+{
+    struct snapshot_job *job = RR_CONTAINER_OF(io_job, struct snapshot_job, job);
+    snapshot_take_now(&job->group->apply.options.state_machine, job);
+}
+
+static void take_done(struct io_job *io_job)
+{
+    struct snapshot_job *job = RR_CONTAINER_OF(io_job, struct snapshot_job, job);
+    apply_posted_done(&job->group->apply);
+    job->work = SNAPSHOT_TAKEN;
+}
+
+static void restore_run(struct io_job *io_job)
+{
+    struct snapshot_job *job = RR_CONTAINER_OF(io_job, struct snapshot_job, job);
+    job->result =
+        snapshot_restore_now(&job->group->apply.options.state_machine, &job->restore->snapshot);
+}
+
+static void restore_done(struct io_job *io_job)
+{
+    struct snapshot_job *job = RR_CONTAINER_OF(io_job, struct snapshot_job, job);
+    apply_posted_done(&job->group->apply);
+    job->work = SNAPSHOT_RESTORED;
+}
+
+/* ---- restore
+ * ------------------------------------------------------------------------------------------- */
+
+static void restore_start(struct rr_group *group, struct log_snapshot *snapshot)
+{
+    struct snapshot_job *job = &group->snapshot;
+    uint64_t index = snapshot->snapshot.metadata.index;
+    job->job = (struct io_job){.run = restore_run, .done = restore_done};
+    job->work = SNAPSHOT_RESTORING;
+    job->restore = snapshot;
+    rr_block_get(&snapshot->block, 1);
+    /* Of what was appended here and is covered by the snapshot, nobody can say any more what became
+     * of it. */
+    struct rr_completion completion = {.status = RR_E_UNKNOWN_OUTCOME};
+    while (outcomes_fail_up_to(&group->outcomes, index, &completion.tag, &completion.index,
+                               &completion.term))
+        group_complete(group, &completion);
+    apply_flush(&group->apply);
+    RR_ASSERT(group->apply.submitted_index < index);
+    group->apply.submitted_index = index;
+    apply_post(&group->apply, &job->job);
+}
+
+bool group_restore(struct rr_group *group, struct log_snapshot *snapshot)
+{
+    struct snapshot_job *job = &group->snapshot;
+    if (job->work == SNAPSHOT_IDLE)
+        restore_start(group, snapshot);
+    if (job->work != SNAPSHOT_RESTORED)
+        return false;
+    RR_ASSERT(job->restore == snapshot);
+    job->work = SNAPSHOT_IDLE;
+    if (job->result != 0) {
+        group_stop(group, RR_E_STATE_MACHINE);
+    } else {
+        group->applied = snapshot->snapshot.metadata.index;
+        group_set_conf_state(group, &snapshot->snapshot.metadata.conf_state, group->applied);
+    }
+    job->restore = NULL;
+    rr_block_put(&snapshot->block, 1);
+    return !group->error;
+}
+
+/* ---- taking
+ * ------------------------------------------------------------------------------------------- */
+
+static void take_start(struct rr_group *group)
+{
+    struct snapshot_job *job = &group->snapshot;
+    job->job = (struct io_job){.run = take_run, .done = take_done};
+    job->work = SNAPSHOT_TAKING;
+    job->index = group->apply.submitted_index;
+    apply_post(&group->apply, &job->job);
+}
+
+/* What was taken becomes the group's snapshot, and the log before it goes. */
+static int adopt_snapshot(struct rr_group *group, const struct snapshot_job *job)
+{
+    struct log_cache *log = &group->log;
+    if (job->index <= log->snapshot->snapshot.metadata.index)
+        return 0; /* a received one was faster */
+    if (group->conf_index > job->index)
+        return 0; /* the configuration is already a later one; the next attempt will meet it */
+    RR_ASSERT(job->index >= log->first && job->index <= group->applied);
+    struct rr_snapshot_metadata metadata = {.conf_state = group->conf_state,
+                                            .index = job->index,
+                                            .term = log_cache_term(log, job->index)};
+    struct log_snapshot *snapshot = log_snapshot_new(&metadata, job->data, job->size, true);
+    if (!snapshot)
+        return RR_E_NO_MEMORY;
+    log_cache_set_snapshot(log, snapshot);
+    uint64_t first =
+        group->trail_index ? rr_min_u64(group->trail_index, job->index + 1) : job->index + 1;
+    log_cache_compact(log, rr_max_u64(first, log->first));
+    return group_stage_state(group);
+}
+
+static void take_finish(struct rr_group *group, uint64_t padded_bytes)
+{
+    struct snapshot_job *job = &group->snapshot;
+    job->work = SNAPSHOT_IDLE;
+    group->is_snapshot_too_large = job->result == 0 && job->is_too_large;
+    if (job->result != 0)
+        engine_log(group->engine, ENGINE_LOG_WARN,
+                   "group %llu: the state machine gave no snapshot (%d)",
+                   (unsigned long long)group->options.group_id, job->result);
+    else if (job->is_too_large)
+        engine_log(
+            group->engine, ENGINE_LOG_WARN,
+            "group %llu: the state machine's snapshot is larger than %u bytes; the log is not "
+            "compacted, and proposals will be refused at the log's budget",
+            (unsigned long long)group->options.group_id, WAL_INLINE_SNAPSHOT_MAX);
+    else {
+        int rc = adopt_snapshot(group, job);
+        if (rc != 0)
+            group_stop(group, rc);
+    }
+    group->snapshot_padded_bytes = padded_bytes;
+    group->trail_index = 0;
+}
+
+/* ---- recycling
+ * ---------------------------------------------------------------------------------------- */
+
+/* The whole log of the group is small: it is written again, so that the segments which hold it can
+ * be recycled. False: it is not small. */
+static bool rewrite_log(struct rr_group *group)
+{
+    struct log_cache *log = &group->log;
+    struct wal *wal = group->engine->wal;
+    uint64_t room = wal_tail_bytes_max(wal), bytes = 0;
+    for (uint64_t index = log->first; index <= log->last && bytes <= room; index++)
+        bytes += rr_entry_wire_size(log_cache_at(log, index));
+    if (bytes > room)
+        return false;
+    uint32_t count = (uint32_t)(log->last + 1 - log->first);
+    struct rr_entry *entries = count ? malloc(count * sizeof(*entries)) : NULL;
+    int rc = count && !entries ? RR_E_NO_MEMORY : group_stage_state(group);
+    for (uint32_t i = 0; rc == 0 && i < count; i++)
+        entries[i] = *log_cache_at(log, log->first + i);
+    if (rc == 0 && count) {
+        /* The cache keeps its own copies of the same bytes; the new places are of no use to it. */
+        rc = wal_rewrite_tail(wal, group->options.group_id, entries, count, group->staged.commit,
+                              entries);
+        group->staged_seq = wal_staged_seq(wal);
+    }
+    free(entries);
+    if (rc != 0)
+        group_stop(group, rc);
+    return true;
+}
+
+void group_snapshot_policy(struct rr_group *group)
+{
+    struct wal *wal = group->engine->wal;
+    struct wal_stats stats;
+    wal_stats(wal, &stats);
+    if (group->snapshot.work == SNAPSHOT_TAKEN)
+        take_finish(group, stats.padded_bytes);
+    uint64_t wanted;
+    bool wants_rewrite = !group->error && wal_wants_rewrite(wal, &wanted) && !rewrite_log(group);
+    uint64_t logged = stats.padded_bytes - group->snapshot_padded_bytes;
+    if (group->trail_index == 0 && logged >= group->options.snapshot_log_bytes / 4 * 3)
+        group->trail_index = group->log.last + 1;
+    bool is_due = logged >= group->options.snapshot_log_bytes;
+    if (wants_rewrite && !is_due)
+        group->trail_index = 0; /* only what lies behind the snapshot may stay */
+    bool is_worth = group->apply.submitted_index > group->log.snapshot->snapshot.metadata.index;
+    /* While a received snapshot waits to be durable, the state machine is still behind it. */
+    if ((is_due || (wants_rewrite && !group->is_snapshot_too_large)) && is_worth && !group->error &&
+        group->snapshot.work == SNAPSHOT_IDLE)
+        take_start(group);
+}
