@@ -41,9 +41,14 @@ bool sim_step(struct sim *sim)
     return true;
 }
 
+uint64_t sim_next_time(const struct sim *sim)
+{
+    return sim->heap.count > 0 ? sim->heap.events[0]->time : UINT64_MAX;
+}
+
 void sim_run_until(struct sim *sim, uint64_t time_ns)
 {
-    while (sim->heap.count > 0 && sim->heap.events[0]->time <= time_ns)
+    while (sim_next_time(sim) <= time_ns)
         sim_step(sim);
     sim->now = rr_max_u64(sim->now, time_ns);
 }

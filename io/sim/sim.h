@@ -46,6 +46,8 @@ uint64_t sim_random_below(struct sim *sim, uint64_t bound);
  * leaves the clock there. */
 bool sim_step(struct sim *sim);
 void sim_run_until(struct sim *sim, uint64_t time_ns);
+/* When the next event is due; UINT64_MAX: there is none. */
+uint64_t sim_next_time(const struct sim *sim);
 uint64_t sim_event_count(const struct sim *sim);
 
 /* Process death: from now on nothing the machine's process does has any effect: blocking calls give

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A snapshot is the four numbers of struct image and a filler that is a function of the hash.
+ */
+#include "tests/sim/chain_machine.h"
+
+#include "io/sim/sim_random.h"
+
+#include <stdlib.h>
+
+#define RESTORE_BYTES_MAX (64u * 1024)
+
+struct image {
+    uint64_t size; /* of all, filler included */
+    uint64_t index;
+    uint64_t hash;
+    uint64_t count;
+};
+
+struct transfer { /* a snapshot being read, or a restore */
+    size_t at;
+    size_t cap;
+    uint8_t bytes[];
+};
+
+static void become(struct chain_machine *machine, const struct image *image)
+{
+    machine->index = image->index;
+    machine->hash = image->hash;
+    machine->count = image->count;
+}
+
+static const struct image fresh = {.hash = 1};
+
+static int open_machine(void *ctx, uint64_t *applied)
+{
+    become(ctx, &fresh);
+    *applied = 0;
+    return 0;
+}
+
+static int apply(void *ctx, const struct rr_apply_entry *entries, uint32_t count, uint64_t *results)
+{
+    struct chain_machine *machine = ctx;
+
+    for (uint32_t i = 0; i < count; i++) {
+        const struct rr_apply_entry *entry = &entries[i];
+        RR_ASSERT(entry->index > machine->index);
+        machine->hash = hash_mix(hash_mix(machine->hash, entry->index), entry->term);
+        machine->hash = hash_bytes(machine->hash, entry->data, entry->size) | 1;
+        machine->index = entry->index;
+        machine->count++;
+        results[i] = machine->hash;
+        machine->on_apply(machine->ctx, entry, machine->hash);
+    }
+    return 0;
+}
+
+static void fill(struct transfer *transfer, uint64_t hash, bool *is_same)
+{
+    for (size_t i = sizeof(struct image); i < transfer->cap; i++) {
+        uint8_t byte = (uint8_t)(hash >> (i % 8 * 8));
+        if (is_same)
+            *is_same &= transfer->bytes[i] == byte;
+        else
+            transfer->bytes[i] = byte;
+    }
+}
+
+static int snapshot_begin(void *ctx, void **snapshot)
+{
+    const struct chain_machine *machine = ctx;
+    size_t size = machine->snapshot_bytes > sizeof(struct image) ? machine->snapshot_bytes
+                                                                 : sizeof(struct image);
+    struct transfer *transfer = malloc(sizeof(*transfer) + size);
+    struct image image = {size, machine->index, machine->hash, machine->count};
+
+    RR_ASSERT(transfer);
+    transfer->at = 0;
+    transfer->cap = size;
+    memcpy(transfer->bytes, &image, sizeof(image));
+    fill(transfer, machine->hash, NULL);
+    *snapshot = transfer;
+    return 0;
+}
+
+static int snapshot_read(void *ctx, void *snapshot, uint8_t *buf, size_t cap, size_t *size)
+{
+    struct transfer *transfer = snapshot;
+    (void)ctx;
+    *size = transfer->cap - transfer->at < cap ? transfer->cap - transfer->at : cap;
+    memcpy(buf, transfer->bytes + transfer->at, *size);
+    transfer->at += *size;
+    return 0;
+}
+
+static void snapshot_end(void *ctx, void *snapshot)
+{
+    (void)ctx;
+    free(snapshot);
+}
+
+static int restore_begin(void *ctx, void **restore)
+{
+    struct transfer *transfer = malloc(sizeof(*transfer) + RESTORE_BYTES_MAX);
+    (void)ctx;
+    RR_ASSERT(transfer);
+    *transfer = (struct transfer){.cap = RESTORE_BYTES_MAX};
+    *restore = transfer;
+    return 0;
+}
+
+static int restore_write(void *ctx, void *restore, const uint8_t *buf, size_t size)
+{
+    struct transfer *transfer = restore;
+    (void)ctx;
+    if (size > transfer->cap - transfer->at)
+        return -1;
+    memcpy(transfer->bytes + transfer->at, buf, size);
+    transfer->at += size;
+    return 0;
+}
+
+static int restore_end(void *ctx, void *restore, bool complete)
+{
+    struct chain_machine *machine = ctx;
+    struct transfer *transfer = restore;
+    struct image image = fresh;
+    bool is_same = true;
+
+    if (transfer->at > 0) {
+        RR_ASSERT(transfer->at >= sizeof(image));
+        memcpy(&image, transfer->bytes, sizeof(image));
+        transfer->cap = transfer->at;
+        fill(transfer, image.hash, &is_same);
+        RR_ASSERT(!complete || (is_same && image.size == transfer->at)); /* whole or not at all */
+    }
+    if (complete) {
+        become(machine, &image);
+        machine->on_restore(machine->ctx, image.index, image.hash);
+    }
+    free(transfer);
+    return 0;
+}
+
+void chain_machine_bind(struct chain_machine *machine, struct rr_state_machine *table)
+{
+    *table = (struct rr_state_machine){
+        .size = sizeof(*table),
+        .ctx = machine,
+        .open = open_machine,
+        .apply = apply,
+        .snapshot_begin = snapshot_begin,
+        .snapshot_read = snapshot_read,
+        .snapshot_end = snapshot_end,
+        .restore_begin = restore_begin,
+        .restore_write = restore_write,
+        .restore_end = restore_end,
+    };
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The state machine of the simulation: a hash chain over everything applied, so that two replicas
+ * are equal at an index if and only if they applied the same entries in the same order. Volatile:
+ * each process begins with an empty one. Its snapshot is padded to the size that the plan asks for.
+ */
+#ifndef RR_TESTS_SIM_CHAIN_MACHINE_H
+#define RR_TESTS_SIM_CHAIN_MACHINE_H
+
+#include <ringraft/ringraft.h>
+
+struct chain_machine {
+    uint64_t index; /* the last user entry */
+    uint64_t hash;
+    uint64_t count;
+    uint32_t snapshot_bytes;
+    void *ctx;
+    /* An entry was applied; the hash is the state behind it. */
+    void (*on_apply)(void *ctx, const struct rr_apply_entry *entry, uint64_t hash);
+    void (*on_restore)(void *ctx, uint64_t index, uint64_t hash);
+};
+
+/* Fills the table of functions; the machine's own fields are the caller's. */
+void chain_machine_bind(struct chain_machine *machine, struct rr_state_machine *table);
+
+#endif

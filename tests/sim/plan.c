@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Drawing a plan from a seed, from a stream of its own.
+ */
+#include "tests/sim/plan.h"
+
+#include "io/sim/sim_random.h"
+
+#include <stdio.h>
+
+#define KIB 1024u
+#define MS  1000000ull
+
+static bool flip(struct sim_stream *s)
+{
+    return stream_chance(s, 1, 2);
+}
+
+/* One of these, each as likely. */
+static uint64_t pick(struct sim_stream *s, const uint64_t *values, size_t count)
+{
+    return values[stream_below(s, count)];
+}
+#define PICK(s, ...)                                                                               \
+    pick(s, (const uint64_t[]){__VA_ARGS__}, RR_ARRAY_SIZE(((const uint64_t[]){__VA_ARGS__})))
+
+static void make_limits(struct plan *p, struct sim_stream *s)
+{
+    struct rr_engine_options *engine = &p->engine;
+    struct rr_group_options *group = &p->group;
+
+    engine->size = sizeof(*engine);
+    engine->create = RR_CREATE_BOOTSTRAP;
+    engine->cluster_id = 0x5eed0000 + p->seed;
+    engine->segment_bytes = PICK(s, 64 * KIB, 64 * KIB, 128 * KIB, 256 * KIB);
+    engine->wal_bytes_max = engine->segment_bytes * PICK(s, 8, 16, 64);
+    engine->wal_write_bytes_max = (uint32_t)PICK(s, 8 * KIB, 16 * KIB, 32 * KIB);
+    engine->mark_delay_ms = (uint32_t)PICK(s, 1, 20, 100);
+    engine->entry_bytes_max = (uint32_t)PICK(s, 64, 1 * KIB, 8 * KIB, 32 * KIB);
+    engine->frame_bytes_max = 256 * KIB;
+    engine->log_cache_bytes = PICK(s, 1024 * KIB, 4096 * KIB);
+    engine->peer_queue_bytes_max = (uint32_t)PICK(s, 512 * KIB, 2048 * KIB);
+
+    group->size = sizeof(*group);
+    group->group_id = 1 + stream_below(s, 1000);
+    group->tick_ms = (uint32_t)PICK(s, 5, 10, 20);
+    group->heartbeat_ticks = (uint32_t)PICK(s, 1, 2);
+    group->election_ticks = group->heartbeat_ticks + (uint32_t)PICK(s, 8, 10, 18);
+    group->max_size_per_msg = PICK(s, 1 * KIB, 4 * KIB, 64 * KIB, 128 * KIB);
+    group->max_inflight_msgs = (uint32_t)PICK(s, 1, 2, 16, 256);
+    group->max_inflight_bytes = rr_max_u64(group->max_size_per_msg, PICK(s, 4 * KIB, 1024 * KIB));
+    group->max_uncommitted_bytes =
+        rr_max_u64(engine->entry_bytes_max, PICK(s, 2 * KIB, 64 * KIB, 1024 * KIB));
+    group->max_committed_bytes_per_ready = PICK(s, 1 * KIB, 64 * KIB);
+    group->batch_wait_max_us = (uint32_t)PICK(s, 1, 200, 2000);
+    group->proposal_queue_entries = (uint32_t)PICK(s, 2, 16, 1024);
+    group->proposal_queue_bytes = rr_max_u64(engine->entry_bytes_max, PICK(s, 2 * KIB, 256 * KIB));
+    group->apply_backlog_bytes = PICK(s, 1 * KIB, 64 * KIB, 1024 * KIB);
+    group->snapshot_log_bytes = PICK(s, 16 * KIB, 64 * KIB, 128 * KIB, 256 * KIB);
+    group->apply_inline = stream_chance(s, 1, 3);
+    p->snapshot_bytes = (uint32_t)PICK(s, 32, 32, 4 * KIB, 20 * KIB);
+}
+
+static void make_faults(struct plan *p, struct sim_stream *s)
+{
+    if (stream_chance(s, 1, 12)) /* a calm run */
+        return;
+    p->fault_interval_ns = PICK(s, 50, 200, 500, 1500) * MS;
+    p->kills = flip(s);
+    p->power_losses = flip(s);
+    p->crashes_of_all = flip(s);
+    p->crashes_at_io = flip(s);
+    p->crashes_in_recovery = flip(s);
+    p->cuts = flip(s);
+    p->one_way_cuts = flip(s);
+    p->slow_disks = flip(s);
+    p->short_writes = flip(s);
+    p->orderly_restarts = flip(s);
+    p->down_max_ns = PICK(s, 5, 100, 1000) * MS;
+}
+
+static void make_clients(struct plan *p, struct sim_stream *s)
+{
+    p->propose_interval_ns = PICK(s, 200, 1000, 5000) * 1000;
+    p->outstanding_max = (uint32_t)PICK(s, 0, 1, 8, 64);
+    p->burst_max = (uint32_t)PICK(s, 1, 2, 8);
+    p->size_max = (uint32_t)PICK(s, 16, 128, 1 * KIB, 32 * KIB);
+    if (p->size_max >= p->engine.entry_bytes_max)
+        p->size_max = p->engine.entry_bytes_max - 1; /* the envelope byte counts */
+    p->proposes_in_callbacks = flip(s);
+}
+
+void plan_make(struct plan *plan, uint64_t seed)
+{
+    struct sim_stream s = stream_make(seed, 0x9141);
+
+    *plan = (struct plan){.seed = seed};
+    plan->node_count = (uint32_t)PICK(&s, 1, 3, 3, 3, 3, 5, 5);
+    make_limits(plan, &s);
+    make_faults(plan, &s);
+    make_clients(plan, &s);
+    plan->buffered_disks = stream_chance(&s, 1, 10);
+}
+
+void plan_print(const struct plan *p)
+{
+    printf("  nodes %u, segment %llu KiB, budget %llu KiB, write %u, entry %u, message %llu, "
+           "inflight %u\n",
+           p->node_count, (unsigned long long)p->engine.segment_bytes / KIB,
+           (unsigned long long)p->engine.wal_bytes_max / KIB, p->engine.wal_write_bytes_max,
+           p->engine.entry_bytes_max, (unsigned long long)p->group.max_size_per_msg,
+           p->group.max_inflight_msgs);
+    printf("  tick %u ms, election %u ticks, snapshot after %llu KiB (of %u bytes), apply %s\n",
+           p->group.tick_ms, p->group.election_ticks,
+           (unsigned long long)p->group.snapshot_log_bytes / KIB, p->snapshot_bytes,
+           p->group.apply_inline ? "inline" : "threaded");
+    printf("  a fault each %llu ms:%s%s%s%s%s%s%s%s%s%s%s\n",
+           (unsigned long long)(p->fault_interval_ns / MS), p->kills ? " kills" : "",
+           p->power_losses ? " power-losses" : "", p->crashes_of_all ? " of-all" : "",
+           p->crashes_at_io ? " at-io" : "", p->crashes_in_recovery ? " in-recovery" : "",
+           p->cuts ? " cuts" : "", p->one_way_cuts ? " one-way-cuts" : "",
+           p->slow_disks ? " slow-disks" : "", p->short_writes ? " short-writes" : "",
+           p->orderly_restarts ? " orderly-restarts" : "", p->buffered_disks ? " buffered" : "");
+    printf("  clients: each %llu us, %s%u, sizes to %u\n",
+           (unsigned long long)(p->propose_interval_ns / 1000),
+           p->outstanding_max ? "closed loop of " : "open loop, burst ",
+           p->outstanding_max ? p->outstanding_max : p->burst_max, p->size_max);
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * rr-sim: plays seeds. Each is a cluster of whole nodes in a simulated world, with faults; every
+ * one in sixteen is played twice and must leave the same trace. Exit 0: all held; 1: a promise was
+ * broken, and the line that replays it is printed; 2: usage.
+ */
+#include "tests/sim/world.h"
+
+#include "tests/sim/failure.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define TWICE_EVERY 16u
+
+struct arguments {
+    uint64_t first, last;
+    uint32_t seconds;
+    bool is_verbose;
+};
+
+static int usage(void)
+{
+    fprintf(stderr, "rr-sim [--seed N | --seeds A..B] [--seconds S] [--verbose]\n"
+                    "  --seed N       play seed N (default: 1)\n"
+                    "  --seeds A..B   play all seeds from A to B\n"
+                    "  --seconds S    virtual seconds with faults, per seed (default: 5)\n"
+                    "  --verbose      say what happens\n");
+    return 2;
+}
+
+static bool parse_number(const char *text, char end, uint64_t *number, const char **rest)
+{
+    char *stop;
+    *number = strtoull(text, &stop, 10);
+    *rest = stop + 1;
+    return stop != text && *stop == end;
+}
+
+static bool parse(int argc, char **argv, struct arguments *arguments)
+{
+    const char *rest;
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
+        uint64_t number;
+        if (strcmp(argv[i], "--verbose") == 0) {
+            arguments->is_verbose = true;
+            continue;
+        }
+        if (strcmp(argv[i], "--seed") == 0 && parse_number(value, 0, &number, &rest)) {
+            arguments->first = arguments->last = number;
+        } else if (strcmp(argv[i], "--seconds") == 0 && parse_number(value, 0, &number, &rest)) {
+            arguments->seconds = (uint32_t)number;
+        } else if (strcmp(argv[i], "--seeds") != 0 ||
+                   !parse_number(value, '.', &arguments->first, &rest) || rest[0] != '.' ||
+                   !parse_number(rest + 1, 0, &arguments->last, &rest)) {
+            return false;
+        }
+        i++;
+    }
+    return arguments->first <= arguments->last && arguments->seconds > 0 &&
+           arguments->seconds <= 3600;
+}
+
+static void play(uint64_t seed, const struct arguments *arguments, struct world_result *result)
+{
+    struct plan plan;
+    plan_make(&plan, seed);
+    world_play(&plan, arguments->seconds, arguments->is_verbose, result);
+}
+
+static void add(struct world_result *sum, const struct world_result *one)
+{
+    sum->counts.kills += one->counts.kills;
+    sum->counts.power_losses += one->counts.power_losses;
+    sum->counts.crashes_at_io += one->counts.crashes_at_io;
+    sum->counts.cuts += one->counts.cuts;
+    sum->counts.slow_disks += one->counts.slow_disks;
+    sum->counts.orderly_restarts += one->counts.orderly_restarts;
+    sum->events += one->events;
+    sum->virtual_ns += one->virtual_ns;
+    sum->acknowledged += one->acknowledged;
+    sum->elections += one->elections;
+}
+
+static void print_sum(const struct arguments *arguments, const struct world_result *sum,
+                      double seconds)
+{
+    typedef unsigned long long ull;
+    printf(
+        "%llu seeds hold: %llu writes acknowledged, %llu elections, %llu kills, %llu power losses, "
+        "%llu crashes at an I/O, %llu cuts, %llu slow disks, %llu orderly restarts\n",
+        (ull)(arguments->last - arguments->first + 1), (ull)sum->acknowledged, (ull)sum->elections,
+        (ull)sum->counts.kills, (ull)sum->counts.power_losses, (ull)sum->counts.crashes_at_io,
+        (ull)sum->counts.cuts, (ull)sum->counts.slow_disks, (ull)sum->counts.orderly_restarts);
+    printf("%.0f virtual seconds in %.1f s, %.0f thousand events per second\n",
+           (double)sum->virtual_ns / 1e9, seconds, (double)sum->events / 1e3 / seconds);
+}
+
+static double wall_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments = {.first = 1, .last = 1, .seconds = 5};
+    struct world_result sum = {0}, result, again;
+
+    if (!parse(argc, argv, &arguments))
+        return usage();
+    double start = wall_seconds();
+    for (uint64_t seed = arguments.first; seed <= arguments.last; seed++) {
+        play(seed, &arguments, &result);
+        if (seed % TWICE_EVERY == 0 || arguments.first == arguments.last) {
+            play(seed, &arguments, &again);
+            if (again.trace != result.trace) {
+                printf("FAILED: seed %llu left the trace %016llx, and then %016llx\n",
+                       (unsigned long long)seed, (unsigned long long)result.trace,
+                       (unsigned long long)again.trace);
+                return 1;
+            }
+        }
+        if (arguments.is_verbose || arguments.first == arguments.last)
+            printf("seed %llu holds: trace %016llx\n", (unsigned long long)seed,
+                   (unsigned long long)result.trace);
+        add(&sum, &result);
+    }
+    print_sum(&arguments, &sum, wall_seconds() - start);
+    return 0;
+}
