@@ -98,14 +98,28 @@ static RR_COLD int add_slab(struct wal_live *live)
     return 0;
 }
 
-static RR_COLD int add_peer_room(struct wal_live *live)
+static uint32_t find_peer(const struct wal_live *live, uint64_t node)
 {
-    uint32_t cap = live->peer_cap ? live->peer_cap * 2 : 8;
-    struct wal_live_peer *peers = realloc(live->peers, cap * sizeof(peers[0]));
-    if (!peers)
-        return RR_E_NO_MEMORY;
-    live->peers = peers;
-    live->peer_cap = cap;
+    uint32_t i = 0;
+    while (i < live->peer_count && live->peers[i].peer.node != node)
+        i++;
+    return i;
+}
+
+int wal_live_note_peer(struct wal_live *live, const struct wal_peer *peer)
+{
+    uint32_t i = find_peer(live, peer->node);
+    if (i == live->peer_cap) {
+        uint32_t cap = live->peer_cap ? live->peer_cap * 2 : 8;
+        struct wal_live_peer *peers = realloc(live->peers, cap * sizeof(peers[0]));
+        if (!peers)
+            return RR_E_NO_MEMORY;
+        live->peers = peers;
+        live->peer_cap = cap;
+    }
+    if (i == live->peer_count)
+        live->peers[live->peer_count++] = (struct wal_live_peer){.segment = 0};
+    live->peers[i].peer = *peer;
     return 0;
 }
 
@@ -117,10 +131,6 @@ int wal_live_promise(struct wal_live *live, const struct wal_section *section)
         err = add_group(live, section->group);
     if (!err && RR_UNLIKELY(live->idle_count <= live->promised))
         err = add_slab(live);
-    /* Each promised section may be of a peer not yet known. */
-    if (!err && RR_UNLIKELY(live->peer_count + live->promised >= live->peer_cap) &&
-        section->kind == WAL_SECTION_PEER)
-        err = add_peer_room(live);
     if (!err)
         live->promised++;
     return err;
@@ -193,6 +203,7 @@ static void account_state(struct wal_live *live, const struct wal_section *secti
     if (group->state_segment != 0)
         wal_segment_release(live->segments, group->state_segment, group->state_bytes, seq);
     group->state_segment = number;
+    group->state_seq = seq;
     group->state_bytes = bytes;
     group->first_index = state.first_index;
     truncate_holds(group, state.last_index);
@@ -201,20 +212,15 @@ static void account_state(struct wal_live *live, const struct wal_section *secti
 
 static void account_peer(struct wal_live *live, const uint8_t *body, uint64_t number, uint64_t seq)
 {
-    struct wal_live_peer found = {.segment = number};
-    memcpy(&found.peer, body, sizeof(found.peer));
-    uint64_t bytes = wal_section_size(sizeof(found.peer));
+    struct wal_peer peer;
+    memcpy(&peer, body, sizeof(peer));
+    uint32_t i = find_peer(live, peer.node);
+    RR_ASSERT(i < live->peer_count);
+    uint64_t bytes = wal_section_size(sizeof(peer));
     wal_segment_hold(live->segments, number, bytes);
-    uint32_t i = 0;
-    while (i < live->peer_count && live->peers[i].peer.node != found.peer.node)
-        i++;
-    if (i < live->peer_count) {
+    if (live->peers[i].segment != 0)
         wal_segment_release(live->segments, live->peers[i].segment, bytes, seq);
-    } else {
-        RR_ASSERT(live->peer_count < live->peer_cap);
-        live->peer_count++;
-    }
-    live->peers[i] = found;
+    live->peers[i].segment = number;
     live->is_moving_peer = false;
 }
 
@@ -278,6 +284,8 @@ bool wal_live_wants_rewrite(const struct wal_live *live, uint64_t *group)
         bool holds = candidate->oldest && candidate->oldest->segment == segments->oldest;
         if (!holds && candidate->state_segment != segments->oldest)
             continue;
+        if (candidate->staged_seq > candidate->state_seq)
+            return false; /* it is being written again */
         *group = candidate->id;
         return true;
     }
@@ -288,9 +296,11 @@ void wal_live_check(const struct wal_live *live)
 {
     struct wal_segments *segments = live->segments;
     uint32_t holders = 0;
-    uint32_t held = live->peer_count;
+    uint32_t held = 0;
     for (uint64_t number = segments->oldest; number <= segments->newest; number++)
         holders += wal_segment_at(segments, number)->holders;
+    for (uint32_t i = 0; i < live->peer_count; i++)
+        held += live->peers[i].segment != 0;
     for (uint32_t i = 0; i < live->group_count; i++) {
         const struct wal_group *group = &live->groups[i];
         held += group->state_segment != 0;

@@ -33,13 +33,15 @@ struct wal_group {
     uint64_t state_bytes;
     uint64_t term, vote; /* of the newest staged state */
     uint64_t last_index; /* of the newest staged entry or state */
+    uint64_t staged_seq; /* write of the newest staged state in this boot */
+    uint64_t state_seq;  /* write of the newest accounted state */
     bool is_stated;      /* a state was staged */
     struct wal_hold *oldest, *newest;
 };
 
 struct wal_live_peer {
-    struct wal_peer peer; /* as accounted last */
-    uint64_t segment;
+    struct wal_peer peer; /* the newest staged record */
+    uint64_t segment;     /* of the newest accounted record; 0: none yet */
 };
 
 struct wal_live {
@@ -64,6 +66,8 @@ void wal_live_fini(struct wal_live *live);
 uint32_t wal_live_find(const struct wal_live *live, uint64_t group);
 /* Before a section is staged: makes sure that accounting for it cannot fail. RR_E_NO_MEMORY. */
 int wal_live_promise(struct wal_live *live, const struct wal_section *section);
+/* This record of its peer is about to be staged, or was recovered. RR_E_NO_MEMORY. */
+int wal_live_note_peer(struct wal_live *live, const struct wal_peer *peer);
 /* The section was not staged after all. */
 static inline void wal_live_unpromise(struct wal_live *live)
 {

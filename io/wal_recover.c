@@ -139,8 +139,13 @@ static int note_section(struct recover *recover, const struct wal_section_walk *
     int err = wal_live_promise(&wal->live, &walk->section);
     if (!err)
         err = grow_groups(recover);
+    if (!err && walk->section.kind == WAL_SECTION_PEER) {
+        struct wal_peer peer;
+        memcpy(&peer, walk->body, sizeof(peer));
+        err = wal_live_note_peer(&wal->live, &peer);
+    }
     if (err)
-        return rr_fail(recover->error, err, "no memory for the log's groups");
+        return rr_fail(recover->error, err, "no memory for what the log holds");
     if (walk->section.kind == WAL_SECTION_ENTRIES)
         err = note_entries(recover, &walk->section);
     else if (walk->section.kind == WAL_SECTION_STATE)
@@ -283,8 +288,10 @@ static int hand_section(struct recover *recover, const struct wal_section_walk *
         last_index = rr_min_u64(last_index, state.last_index);
     if (last_index < section->first_index || last_index < state.first_index)
         return 0;
+    /* Entries before these are gone: so later ones replace both, or the end of the pass finds the
+     * gap. */
     if (section->first_index > group->next_index)
-        return refuse_group(recover, section->group, "lacks entries that it held");
+        return 0;
     group->next_index = last_index + 1;
     return hand_entries(recover, walk, (uint32_t)(last_index - section->first_index + 1));
 }

@@ -41,7 +41,6 @@ int wal_segments_init(struct wal_segments *segments, const struct wal_options *o
     segments->io = io;
     segments->segment_bytes = size;
     segments->is_direct = info->direct_dsync;
-    segments->write_bytes_max = (uint32_t)rr_align_up(options->write_bytes_max, info->block_size);
     segments->count_max = (uint32_t)rr_min_u64(WAL_SEGMENTS_MAX, options->wal_bytes_max / size);
     if (segments->count_max < WAL_SPARES_WANTED + 2)
         return rr_fail(error, RR_E_INVALID,
@@ -227,11 +226,12 @@ static bool is_recyclable(struct wal_segments *segments, uint64_t durable_seq)
            oldest->free_after_seq <= durable_seq;
 }
 
-/* Spares are wanted and a new file is within the budget. */
+/* Spares are wanted, and a new file is within the budget or what was admitted needs it. */
 static bool wants_zeroed(const struct wal_segments *segments)
 {
-    return wal_spare_count(segments) < WAL_SPARES_WANTED &&
-           segments->newest - segments->oldest + 1 < segments->count_max;
+    uint64_t count = segments->newest - segments->oldest + 1;
+    return wal_spare_count(segments) < WAL_SPARES_WANTED && count < WAL_SEGMENTS_MAX &&
+           (count < segments->count_max || segments->is_stuck);
 }
 
 uint64_t wal_segments_tend(struct wal_segments *segments, uint64_t durable_seq, uint64_t now_ns)
@@ -242,7 +242,7 @@ uint64_t wal_segments_tend(struct wal_segments *segments, uint64_t durable_seq, 
     bool recycle = is_recyclable(segments, durable_seq);
     if (RR_LIKELY(!recycle && !wants_zeroed(segments)))
         return UINT64_MAX;
-    bool urgent = wal_spare_count(segments) == 0 || recycle;
+    bool urgent = recycle || wal_segments_admit(segments, 0) != 0;
     if ((segments->is_full || !urgent) && now_ns < segments->step_after_ns)
         return segments->step_after_ns;
     if (recycle)
@@ -265,7 +265,8 @@ bool wal_segments_place(struct wal_segments *segments, uint64_t seq, uint64_t pa
     RR_ASSERT(padded <= segments->segment_bytes);
     bool rolls = padded > segments->segment_bytes - segments->offset;
     uint64_t spares_needed = (uint64_t)rolls + (uint64_t)has_entries;
-    if (RR_UNLIKELY(wal_spare_count(segments) < spares_needed))
+    segments->is_stuck = wal_spare_count(segments) < spares_needed;
+    if (RR_UNLIKELY(segments->is_stuck))
         return false;
     if (rolls) {
         segments->active++;
@@ -285,7 +286,7 @@ int wal_segments_admit(const struct wal_segments *segments, uint64_t queued)
     if (RR_LIKELY(spares > 0)) {
         uint64_t room =
             segments->segment_bytes - segments->offset + (spares - 1) * segments->segment_bytes;
-        if (RR_LIKELY(queued + segments->write_bytes_max <= room))
+        if (RR_LIKELY(queued + segments->segment_bytes / 4 <= room))
             return 0;
     }
     bool recycling = segments->refill.is_running && segments->refill.kind == WAL_REFILL_RECYCLE;

@@ -66,12 +66,12 @@ struct wal_segments {
     uint64_t offset;        /* of the next write in the active one */
     uint64_t step_after_ns; /* zeroing is throttled while a spare exists */
     uint64_t recycled_count;
-    uint64_t zeroed_count;    /* in service */
-    uint32_t count_max;       /* budget */
-    uint32_t write_bytes_max; /* padded; what admission keeps room for */
-    int failed;               /* a directory sync failed: the log is to be poisoned */
-    bool is_direct;           /* O_DIRECT|RWF_DSYNC; else buffered and fdatasync */
-    bool is_full;             /* the last refill failed */
+    uint64_t zeroed_count; /* in service */
+    uint32_t count_max;    /* budget: bounds what is admitted, not what was */
+    int failed;            /* a directory sync failed: the log is to be poisoned */
+    bool is_direct;        /* O_DIRECT|RWF_DSYNC; else buffered and fdatasync */
+    bool is_full;          /* the last refill failed */
+    bool is_stuck;         /* the write that was placed last found no place */
     struct wal_refill refill;
     struct wal_segment ring[WAL_SEGMENTS_MAX]; /* number mod WAL_SEGMENTS_MAX */
     char dir[WAL_DIR_SIZE];
@@ -107,7 +107,8 @@ int wal_segments_start(struct wal_segments *segments);
  * spare may be used for it: the last spare takes only writes without entries. */
 bool wal_segments_place(struct wal_segments *segments, uint64_t seq, uint64_t padded,
                         bool has_entries, uint64_t *offset);
-/* May entries be staged while `queued` padded bytes wait? 0, RR_E_BUSY (soon), RR_E_NO_SPACE. */
+/* May entries be staged while `queued` padded bytes wait? 0, RR_E_BUSY (soon), RR_E_NO_SPACE. Keeps
+ * room for a quarter segment of them without the last spare. */
 int wal_segments_admit(const struct wal_segments *segments, uint64_t queued);
 /* Starts a refill if one is due. Returns when to be called again (UINT64_MAX: at the next event).
  */

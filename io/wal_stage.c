@@ -42,7 +42,7 @@ static int find_room(struct wal *wal, uint64_t size)
         return RR_E_TOO_LARGE;
     /* A write as large as the last one should not be cut only because the block ends. */
     uint64_t likely =
-        rr_max_u64(need, rr_min_u64(wal->segments.write_bytes_max, 2 * (uint64_t)wal->last_padded));
+        rr_max_u64(need, rr_min_u64(wal->options.write_bytes_max, 2 * (uint64_t)wal->last_padded));
     if (RR_LIKELY(wal->block && wal->block->base.cap - wal->block->used >= likely))
         return 0;
     struct log_block *block = log_block_take(wal->pool, (uint32_t)need);
@@ -225,6 +225,7 @@ int wal_append_state(struct wal *wal, const struct wal_state *state)
     group->term = state->hard_state.term;
     group->vote = state->hard_state.vote;
     group->last_index = state->last_index;
+    group->staged_seq = wal->filling->seq;
     group->is_stated = true;
     return 0;
 }
@@ -232,7 +233,8 @@ int wal_append_state(struct wal *wal, const struct wal_state *state)
 int wal_append_peer(struct wal *wal, const struct wal_peer *peer)
 {
     struct wal_section section = {.kind = WAL_SECTION_PEER, .length = sizeof(*peer)};
-    return stage_copy(wal, &section, peer);
+    int err = wal->poisoned ? RR_E_POISONED : wal_live_note_peer(&wal->live, peer);
+    return err ? err : stage_copy(wal, &section, peer);
 }
 
 /* ---- entries in place
