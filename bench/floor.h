@@ -6,7 +6,7 @@
 #ifndef RR_BENCH_FLOOR_H
 #define RR_BENCH_FLOOR_H
 
-#include "bench/cluster.h"
+#include "bench/bench_cluster.h"
 
 struct floor_point {
     uint32_t size;  /* bytes of a message as the log writes it, padding included */

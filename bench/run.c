@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bench/run.h"
 
-#include "bench/cluster.h"
+#include "bench/bench_cluster.h"
 #include "bench/floor.h"
 
 #include <signal.h>

@@ -13,3 +13,4 @@ endfunction()
 
 rr_micro(NAME bench_codec SOURCES bench_codec.cc LIBS rr_proto)
 rr_micro(NAME bench_crc32c SOURCES bench_crc32c.cc LIBS rr_proto)
+rr_micro(NAME bench_core SOURCES bench_core.cc LIBS rr_raft)

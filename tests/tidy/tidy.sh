@@ -31,9 +31,8 @@ while read -r name; do offend "$name: this file name stands more than once in th
     printf '%s\n' "${files[@]##*/}" | sort | uniq -d)
 
 # Every file says its licence; no bare notes to self.
-for file in "${files[@]}"; do
-    head -2 "$file" | grep -q 'SPDX-License-Identifier: Apache-2.0' || offend "$file: no SPDX line at its head"
-done
+while read -r file; do offend "$file: no SPDX line at its head"; done < <(
+    awk 'FNR == 1 && !/SPDX-License-Identifier: Apache-2.0/ { print FILENAME } { nextfile }' "${files[@]}")
 while read -r hit; do offend "$hit: a bare note to self; do it, or write an issue and name it"; done < <(
     grep -nE '\b(TODO|FIXME|XXX)\b' "${files[@]}" /dev/null | cut -d: -f1,2)
 
@@ -41,9 +40,8 @@ while read -r hit; do offend "$hit: a bare note to self; do it, or write an issu
 include_rule() {
     local hit
     while read -r hit; do offend "$hit: $3"; done < <(
-        for file in "${files[@]}"; do
-            [[ $file == $1 ]] && grep -nE "^[[:space:]]*#[[:space:]]*include[[:space:]]*[<\"]($2)" "$file" /dev/null
-        done | cut -d: -f1-3)
+        for file in "${files[@]}"; do [[ $file == $1 ]] && printf '%s\0' "$file"; done |
+            xargs -0r grep -nE "^[[:space:]]*#[[:space:]]*include[[:space:]]*[<\"]($2)" /dev/null | cut -d: -f1-3)
 }
 include_rule '*' '\.\./' 'includes go by the path from the root'
 include_rule 'proto/*' '(raft|io|engine|bench|tests)/|ringraft/(raft|ringraft)\.h' 'proto/ sees libc and itself only'
@@ -51,13 +49,10 @@ include_rule 'raft/*' '(io|engine|bench|tests)/|ringraft/ringraft\.h' 'raft/ see
 include_rule 'raft/*' '(stdio|stdlib|time|unistd|errno|pthread|math|sys/.*|linux/.*)\.h' 'raft/ is pure: no such header'
 include_rule 'io/*' '(raft|engine|bench|tests)/|ringraft/(raft|ringraft)\.h' 'io/ sees proto/ only'
 include_rule 'engine/*' '(bench|tests)/' 'engine/ does not see programs or tests'
-for file in "${files[@]}"; do
-    case $file in
-    io/uring/* | tests/* | bench/*) ;;
-    *) grep -nE 'include <liburing' "$file" /dev/null | cut -d: -f1,2 ;;
-    esac
-done > >(while read -r hit; do offend "$hit: only io/uring/ includes liburing"; done)
-generated=$(grep -lE 'include .*\.pb-c\.h' "${files[@]}" | grep -v '^tests/' | wc -l)
+while read -r hit; do offend "$hit: only io/uring/ includes liburing"; done < <(
+    printf '%s\0' "${files[@]}" | grep -zvE '^(io/uring|tests|bench)/' | xargs -0r grep -nE 'include <liburing' /dev/null |
+        cut -d: -f1,2)
+generated=$(grep -lE 'include .*\.pb-c\.h' "${files[@]}" | wc -l)
 [ "$generated" -le 1 ] || offend "protobuf-c's generated header is included by $generated files; one may"
 while read -r hit; do offend "$hit: jemalloc is for programs, not for the library"; done < <(
     grep -nE 'jemalloc' $(printf '%s\n' "${files[@]}" | grep -E '^(proto|raft|io|engine)/') /dev/null | cut -d: -f1,2)
@@ -72,7 +67,8 @@ if [ -n "$build" ] && [ -d "$build" ]; then
         nm -u "${raft_objects[@]}" | awk 'NF == 2 && $1 == "U" { print $2 }' | sort -u | grep -vE "$allow" |
             grep -vxF "$defined")
     while read -r symbol; do offend "raft/ has mutable global data: $symbol"; done < <(
-        nm "${raft_objects[@]}" | awk 'NF == 3 && $2 ~ /^[bBdDC]$/ { print $3 }' | grep -vE '^__(asan|ubsan|tsan|sanitizer)' | sort -u)
+        objdump -t "${raft_objects[@]}" | awk '$NF !~ /^\./ && / (\.data|\.bss|\*COM\*)\t/ { print $NF }' |
+            grep -vE '^_*(asan|ubsan|tsan|sanitizer|ODR)' | sort -u)
     for library in "$build/engine/libringraft.so" "$build/engine/libringraft.a"; do
         [ -f "$library" ] || { offend "$library was not built"; continue; }
         flags=-g

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "bench/cluster.h"
+#include "bench/bench_cluster.h"
 
 #include "bench/local.h"
 

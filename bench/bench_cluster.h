@@ -3,8 +3,8 @@
  * Three child processes of one kind (replicas of the engine, or nodes of the floor) on loopback,
  * seen from rr-bench.
  */
-#ifndef RR_BENCH_CLUSTER_H
-#define RR_BENCH_CLUSTER_H
+#ifndef RR_BENCH_BENCH_CLUSTER_H
+#define RR_BENCH_BENCH_CLUSTER_H
 
 #include "bench/control.h"
 #include "bench/replica.h"
