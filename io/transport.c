@@ -219,6 +219,10 @@ void transport_free(struct transport *transport)
     if (!transport)
         return;
     const struct io_ops *ops = transport->io->ops;
+    const struct transport_op *accept = &transport->accept;
+    RR_ASSERT(!accept->io.in_flight);
+    if (accept->is_busy && accept->io.result >= 0) /* came at the very end, never resumed */
+        ops->close(transport->io, (int)accept->io.result);
     while (transport->guests) {
         struct guest *guest = transport->guests;
         transport->guests = guest->next;

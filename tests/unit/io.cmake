@@ -3,8 +3,8 @@ rr_test(NAME test_address LABEL fast SOURCES test_address.c LIBS rr_io_os)
 rr_test(NAME test_os_file LABEL fast SOURCES test_os_file.c LIBS rr_io_os)
 rr_test(NAME test_uring LABEL fast SOURCES test_uring.c io_harness.c LIBS rr_backend)
 foreach(backend uring posix)
-    rr_test(NAME test_io_backend_${backend} LABEL fast SOURCES test_io_backend.c io_harness.c LIBS rr_backend
-        ARGS ${backend})
+    rr_test(NAME test_io_backend_${backend} LABEL fast SOURCES test_io_backend.c io_harness.c flush_counter.c
+        LIBS rr_backend ARGS ${backend})
     rr_test(NAME test_io_loop_${backend} LABEL fast SOURCES test_io_loop.c io_harness.c LIBS rr_backend ARGS ${backend})
 endforeach()
 
@@ -20,5 +20,12 @@ rr_test(NAME test_send_queue LABEL fast SOURCES test_send_queue.c LIBS rr_transp
 rr_test(NAME test_transport LABEL fast SOURCES test_transport.c transport_world.c fake_net.c LIBS rr_transport)
 rr_test(NAME test_transport_dial LABEL fast SOURCES test_transport_dial.c transport_world.c fake_net.c LIBS rr_transport)
 rr_test(NAME test_transport_accept LABEL fast SOURCES test_transport_accept.c transport_world.c fake_net.c LIBS rr_transport)
+rr_test(NAME test_transport_recv LABEL fast SOURCES test_transport_recv.c transport_world.c fake_net.c LIBS rr_transport)
+rr_test(NAME test_transport_send LABEL fast SOURCES test_transport_send.c transport_world.c fake_net.c LIBS rr_transport)
+foreach(backend uring posix)
+    rr_test(NAME test_transport_io_${backend} LABEL fast SOURCES test_transport_io.c transport_world.c fake_net.c
+        LIBS rr_transport rr_backend ARGS ${backend})
+endforeach()
+rr_test(NAME test_transport_sim LABEL fast SOURCES test_transport_sim.c transport_world.c fake_net.c LIBS rr_transport rr_sim)
 target_link_options(test_transport PRIVATE -Wl,--wrap=malloc,--wrap=calloc)
 rr_test(NAME test_wal LABEL fast SOURCES test_wal.c wal_world.c LIBS rr_wal rr_sim)
