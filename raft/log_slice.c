@@ -8,17 +8,43 @@
 
 #include "proto/codec.h"
 
-/* The reference's encoded size of an entry: its body in a message, without tag and length. */
-static inline uint64_t entry_size(const struct rr_entry *entry)
+/* Encoded sizes along a run, as the reference counts them: an entry's body in a message, without tag and
+ * length. Neighbours mostly share their term and the length of their index: then all but the data is
+ * equally long. */
+struct sizer {
+    uint64_t term;
+    uint64_t index_base; /* indexes in [base, base + span) encode equally long */
+    uint64_t index_span;
+    uint64_t head;       /* all fields but data's length and bytes */
+};
+
+#define USUAL_FIELDS (RR_ENTRY_HAS_TERM | RR_ENTRY_HAS_INDEX | RR_ENTRY_HAS_DATA)
+
+static uint64_t sizer_learn(struct sizer *sizer, const struct rr_entry *entry)
 {
+    uint32_t index_size = varint_size(entry->index);
+    sizer->term = entry->term;
+    sizer->index_base = index_size == 1 ? 0 : (uint64_t)1 << (7 * (index_size - 1));
+    sizer->index_span =
+        index_size >= 9 ? 1 : ((uint64_t)1 << (7 * index_size)) - sizer->index_base;
+    sizer->head = 3 + varint_size(entry->term) + index_size;
     return rr_entry_body_size(entry);
+}
+
+static inline uint64_t sizer_next(struct sizer *sizer, const struct rr_entry *entry)
+{
+    if (RR_LIKELY(entry->has == USUAL_FIELDS && entry->term == sizer->term &&
+                  entry->index - sizer->index_base < sizer->index_span))
+        return sizer->head + varint_size(entry->size) + entry->size;
+    return sizer_learn(sizer, entry);
 }
 
 uint64_t raft_log_entries_size(const struct rr_entry *entries, uint32_t count)
 {
+    struct sizer sizer = {.index_span = 0};
     uint64_t size = 0;
     for (uint32_t i = 0; i < count; i++)
-        size += entry_size(&entries[i]);
+        size += sizer_next(&sizer, &entries[i]);
     return size;
 }
 
@@ -32,11 +58,12 @@ uint64_t raft_log_payload_size(const struct rr_entry *entries, uint32_t count)
 
 uint32_t raft_log_limit_size(const struct rr_entry *entries, uint32_t count, uint64_t max_size)
 {
-    if (count == 0 || max_size == UINT64_MAX)
+    if (count <= 1 || max_size == UINT64_MAX)
         return count;
-    uint64_t size = entry_size(&entries[0]);
+    struct sizer sizer = {.index_span = 0};
+    uint64_t size = sizer_next(&sizer, &entries[0]);
     for (uint32_t i = 1; i < count; i++) {
-        size += entry_size(&entries[i]);
+        size += sizer_next(&sizer, &entries[i]);
         if (size > max_size)
             return i;
     }
@@ -60,7 +87,7 @@ static void add_unstable(const struct raft_log *log, uint64_t lo, uint64_t hi, u
     uint32_t count = raft_log_limit_size(entries, (uint32_t)(hi - lo), max_size);
     /* raft_log_limit_size never returns nothing; behind other entries nothing is the right answer.
      */
-    if (out->count > 0 && count == 1 && entry_size(entries) > max_size)
+    if (out->count > 0 && count == 1 && rr_entry_body_size(entries) > max_size)
         return;
     add_piece(out, 2, entries, count);
 }
@@ -103,16 +130,6 @@ int raft_log_slice(const struct raft_log *log, uint64_t lo, uint64_t hi, uint64_
     if (size < max_size)
         add_unstable(log, offset, hi, max_size - size, out);
     return 0;
-}
-
-int raft_log_entries(const struct raft_log *log, uint64_t index, uint64_t max_size,
-                     struct entry_pieces *out)
-{
-    out->count = 0;
-    uint64_t last = raft_log_last_index(log);
-    if (index > last)
-        return 0;
-    return raft_log_slice(log, index, last + 1, max_size, out);
 }
 
 static bool has_conf_change(const struct rr_entry *entries, uint32_t count)

@@ -127,7 +127,7 @@ struct box *outbox_close(struct outbox *out)
     struct box *closed = out->open;
     out->open = closed == &out->boxes[0] ? &out->boxes[1] : &out->boxes[0];
     empty_box(out, out->open);
-    out->log_run_count = 0;
+    out->log_run.count = 0;
     return closed;
 }
 
@@ -150,24 +150,6 @@ void outbox_fini(struct outbox *out)
 
 /* ---- what is put into the open box
  * ------------------------------------------------------------------ */
-
-static struct rr_message *push_message(const struct outbox *out, struct message_list *list)
-{
-    if (RR_UNLIKELY(list->count == list->cap))
-        list->items = memory_grow(&out->allocator, list->items, &list->cap, sizeof(*list->items),
-                                  list->count + 1);
-    return &list->items[list->count++];
-}
-
-struct rr_message *outbox_message(struct outbox *out)
-{
-    return push_message(out, &out->open->messages);
-}
-
-struct rr_message *outbox_message_after_append(struct outbox *out)
-{
-    return push_message(out, &out->open->after_append);
-}
 
 struct rr_read_state *outbox_read_state(struct outbox *out)
 {
@@ -203,9 +185,9 @@ const struct rr_entry *outbox_copy_log(struct outbox *out, uint64_t index,
 {
     if (pieces->count == 0)
         return NULL;
-    if (index >= out->log_run_index &&
-        index - out->log_run_index + pieces->count <= out->log_run_count)
-        return out->log_run + (index - out->log_run_index);
+    const struct log_run *run = &out->log_run;
+    if (index >= run->index && index - run->index + pieces->count <= run->count)
+        return run->entries + (index - run->index);
 
     struct rr_entry *copy =
         arena_alloc(&out->open->arena, (size_t)pieces->count * sizeof(struct rr_entry));
@@ -220,9 +202,7 @@ const struct rr_entry *outbox_copy_log(struct outbox *out, uint64_t index,
     RR_ASSERT(copied == pieces->count);
     entries_get_blocks(copy, copied);
     push_run(out, copy, copied, false);
-    out->log_run = copy;
-    out->log_run_index = index;
-    out->log_run_count = copied;
+    out->log_run = (struct log_run){.entries = copy, .index = index, .count = copied};
     return copy;
 }
 
@@ -264,6 +244,6 @@ const struct rr_snapshot *outbox_hold_snapshot(struct outbox *out, struct owned_
 
 void outbox_log_truncated(struct outbox *out, uint64_t index)
 {
-    if (index < out->log_run_index + out->log_run_count)
-        out->log_run_count = 0;
+    if (index < out->log_run.index + out->log_run.count)
+        out->log_run.count = 0;
 }

@@ -60,24 +60,46 @@ struct box {
     uint32_t snapshot_cap;
 };
 
+/* A contiguous copy of entries of the log. */
+struct log_run {
+    const struct rr_entry *entries;
+    uint64_t index;        /* position of the first one in the log */
+    uint64_t payload_size; /* sum over the entries */
+    uint64_t log_end;      /* last index of the log when this was read */
+    uint32_t count;        /* 0: no run */
+};
+
 struct outbox {
     struct rr_allocator allocator;
     struct box boxes[2];
     struct box *open;
     void (*release)(void *ctx, const struct rr_entry *entries, size_t count);
     void *release_ctx;
-    /* The newest run of log entries in the open box: another peer usually needs the same. */
-    const struct rr_entry *log_run;
-    uint64_t log_run_index; /* position of its first entry in the log */
-    uint32_t log_run_count;
+    struct log_run log_run; /* the newest one in the open box: another peer usually needs the same */
 };
 
 void outbox_init(struct outbox *out, const struct rr_config *config);
 void outbox_fini(struct outbox *out);
 
 /* Room for one more message; the caller fills all of it. */
-struct rr_message *outbox_message(struct outbox *out);
-struct rr_message *outbox_message_after_append(struct outbox *out);
+static inline struct rr_message *outbox_push(const struct outbox *out, struct message_list *list)
+{
+    if (RR_UNLIKELY(list->count == list->cap))
+        list->items = memory_grow(&out->allocator, list->items, &list->cap, sizeof(*list->items),
+                                  list->count + 1);
+    return &list->items[list->count++];
+}
+
+static inline struct rr_message *outbox_message(struct outbox *out)
+{
+    return outbox_push(out, &out->open->messages);
+}
+
+static inline struct rr_message *outbox_message_after_append(struct outbox *out)
+{
+    return outbox_push(out, &out->open->after_append);
+}
+
 struct rr_read_state *outbox_read_state(struct outbox *out);
 
 const uint8_t *outbox_copy_bytes(struct outbox *out, const uint8_t *bytes, size_t size);

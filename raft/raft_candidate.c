@@ -16,43 +16,44 @@ static bool has_unapplied_conf_changes(const struct raft *r)
                                     r->log.max_applying_ents_size);
 }
 
-static void ask_for_vote(struct raft *r, struct rr_message *request)
+static void ask_for_vote(struct raft *r, uint64_t to, enum campaign_kind kind)
 {
+    bool is_pre = kind == CAMPAIGN_PRE_ELECTION;
     struct entry_id last = raft_log_last_id(&r->log);
-    EVENT(&r->events, SENT_VOTE_REQUEST, r->id, last.term, last.index, request->type, request->to,
-          r->term);
+    struct rr_message *request = raft_message(r, is_pre ? RR_MSG_PRE_VOTE : RR_MSG_VOTE, to);
+    EVENT(&r->events, SENT_VOTE_REQUEST, r->id, last.term, last.index, request->type, to, r->term);
     request->index = last.index;
     request->log_term = last.term;
-    raft_send(r, request);
+    /* A pre-vote asks about a term that is not entered yet. */
+    request->term = is_pre ? r->term + 1 : r->term;
+    if (kind == CAMPAIGN_TRANSFER) {
+        request->context = (const uint8_t *)CAMPAIGN_TRANSFER_CONTEXT;
+        request->context_size = (uint32_t)strlen(CAMPAIGN_TRANSFER_CONTEXT);
+    }
+}
+
+/* The own vote counts when it is durable, like any other. */
+static void vote_for_self(struct raft *r, enum campaign_kind kind)
+{
+    if (kind == CAMPAIGN_PRE_ELECTION)
+        raft_message(r, RR_MSG_PRE_VOTE_RESP, r->id)->term = r->term + 1;
+    else
+        raft_message(r, RR_MSG_VOTE_RESP, r->id);
 }
 
 static void campaign(struct raft *r, enum campaign_kind kind)
 {
-    bool is_pre = kind == CAMPAIGN_PRE_ELECTION;
-    if (is_pre)
+    if (kind == CAMPAIGN_PRE_ELECTION)
         raft_become_pre_candidate(r);
     else
         raft_become_candidate(r);
-    struct rr_message request = {
-        .type = is_pre ? RR_MSG_PRE_VOTE : RR_MSG_VOTE,
-        .term = is_pre ? r->term + 1 : r->term,
-    };
-    if (kind == CAMPAIGN_TRANSFER) {
-        request.context = (const uint8_t *)CAMPAIGN_TRANSFER_CONTEXT;
-        request.context_size = (uint32_t)strlen(CAMPAIGN_TRANSFER_CONTEXT);
-    }
     struct id_set voters;
     tracker_voters(&r->tracker, &voters);
     for (uint32_t i = 0; i < voters.count; i++) {
-        request.to = voters.ids[i];
-        if (request.to != r->id) {
-            ask_for_vote(r, &request);
-            continue;
-        }
-        /* The own vote counts when it is durable, like any other. */
-        raft_send(r, &(struct rr_message){.type = is_pre ? RR_MSG_PRE_VOTE_RESP : RR_MSG_VOTE_RESP,
-                                          .to = r->id,
-                                          .term = request.term});
+        if (voters.ids[i] == r->id)
+            vote_for_self(r, kind);
+        else
+            ask_for_vote(r, voters.ids[i], kind);
     }
 }
 

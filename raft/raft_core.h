@@ -69,10 +69,21 @@ void raft_check(const struct raft *r);
 
 /* ---- raft_step.c: messages in and out ---- */
 int raft_step(struct raft *r, const struct rr_message *m);
-/* Queues a message: responses that promise durability behind it, everything else at once. Fills
- * from, and term where the caller must not. */
-void raft_send(struct raft *r, const struct rr_message *m);
 void raft_applied_to(struct raft *r, uint64_t index, uint64_t size);
+
+/* Queues an otherwise empty message of the own term, to be completed in place. What promises durability waits
+ * until it is given; only such messages may be addressed to the node itself. */
+static inline struct rr_message *raft_message(struct raft *r, enum rr_message_type type,
+                                              uint64_t to)
+{
+    bool waits =
+        type == RR_MSG_APP_RESP || type == RR_MSG_VOTE_RESP || type == RR_MSG_PRE_VOTE_RESP;
+    RR_ASSERT(waits || to != r->id);
+    struct rr_message *m =
+        waits ? outbox_message_after_append(&r->outbox) : outbox_message(&r->outbox);
+    *m = (struct rr_message){.type = (uint8_t)type, .to = to, .from = r->id, .term = r->term};
+    return m;
+}
 
 /* ---- raft_follower.c, raft_candidate.c, raft_leader.c: what a role does with a message ---- */
 int raft_step_follower(struct raft *r, const struct rr_message *m);

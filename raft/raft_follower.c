@@ -8,54 +8,49 @@
 
 void raft_handle_append_entries(struct raft *r, const struct rr_message *m)
 {
-    struct rr_message answer = {.type = RR_MSG_APP_RESP, .to = m->from};
+    struct rr_message *answer = raft_message(r, RR_MSG_APP_RESP, m->from);
     if (m->index < r->log.committed) {
         /* Old: what is committed matches the leader's log anyway. */
-        answer.index = r->log.committed;
-        raft_send(r, &answer);
+        answer->index = r->log.committed;
         return;
     }
-    if (RR_LIKELY(raft_log_maybe_append(&r->log, m, &answer.index))) {
-        raft_send(r, &answer);
+    if (RR_LIKELY(raft_log_maybe_append(&r->log, m, &answer->index)))
         return;
-    }
     EVENT(&r->events, APP_REJECTED, r->id, raft_log_term_or_zero(&r->log, m->index), m->index,
           m->log_term, m->index, m->from);
-    /* The hint: the last place where our log can match the leader's, going by terms. The leader
-     * does the same on its side, so that probing skips whole terms. */
+    /* The hint: the last place where our log can match the leader's, going by terms. The leader does
+     * the same on its side, so that probing skips whole terms. */
     uint64_t hint = rr_min_u64(m->index, raft_log_last_index(&r->log));
     struct entry_id match = raft_log_find_conflict_by_term(&r->log, hint, m->log_term);
-    answer.index = m->index;
-    answer.reject = true;
-    answer.reject_hint = match.index;
-    answer.log_term = match.term;
-    raft_send(r, &answer);
+    answer->index = m->index;
+    answer->reject = true;
+    answer->reject_hint = match.index;
+    answer->log_term = match.term;
 }
 
 void raft_handle_heartbeat(struct raft *r, const struct rr_message *m)
 {
     raft_log_commit_to(&r->log, m->commit);
-    raft_send(r, &(struct rr_message){
-                     .type = RR_MSG_HEARTBEAT_RESP,
-                     .to = m->from,
-                     .context = outbox_copy_bytes(&r->outbox, m->context, m->context_size),
-                     .context_size = m->context_size});
+    struct rr_message *answer = raft_message(r, RR_MSG_HEARTBEAT_RESP, m->from);
+    answer->context = outbox_copy_bytes(&r->outbox, m->context, m->context_size);
+    answer->context_size = m->context_size;
 }
 
 /* ---- requests for the leader
  * --------------------------------------------------------------------- */
 
+/* Passes a request on with its origin. Proposals and reads are for whoever leads, in whatever term. */
 static void forward(struct raft *r, const struct rr_message *m, const struct rr_entry *entries)
 {
-    struct rr_message forwarded = *m;
-    forwarded.to = r->lead;
-    forwarded.term = 0;
-    forwarded.entries = entries;
-    forwarded.context = outbox_copy_bytes(&r->outbox, m->context, m->context_size);
-    forwarded.snapshot = NULL;
-    forwarded.responses = NULL;
-    forwarded.response_count = 0;
-    raft_send(r, &forwarded);
+    struct rr_message *out = raft_message(r, (enum rr_message_type)m->type, r->lead);
+    if (m->from != RR_NONE)
+        out->from = m->from;
+    if (m->type != RR_MSG_TRANSFER_LEADER)
+        out->term = 0;
+    out->entries = entries;
+    out->entry_count = entries ? m->entry_count : 0;
+    out->context = outbox_copy_bytes(&r->outbox, m->context, m->context_size);
+    out->context_size = m->context_size;
 }
 
 static int forward_proposal(struct raft *r, const struct rr_message *m)
@@ -85,7 +80,7 @@ static void forward_transfer(struct raft *r, const struct rr_message *m)
     if (r->lead == RR_NONE)
         EVENT(&r->events, NO_LEADER_TRANSFER, r->id, r->term);
     else
-        forward(r, m, outbox_copy_with_data(&r->outbox, m->entries, m->entry_count));
+        forward(r, m, NULL);
 }
 
 static void forget_leader(struct raft *r)

@@ -36,11 +36,10 @@ static void respond_to_read(struct raft *r, const struct read_request *request, 
             .index = index, .request_ctx = entry->data, .request_ctx_size = entry->size};
         return;
     }
-    raft_send(r, &(struct rr_message){.type = RR_MSG_READ_INDEX_RESP,
-                                      .to = request->from,
-                                      .index = index,
-                                      .entries = request->entries,
-                                      .entry_count = request->entry_count});
+    struct rr_message *answer = raft_message(r, RR_MSG_READ_INDEX_RESP, request->from);
+    answer->index = index;
+    answer->entries = request->entries;
+    answer->entry_count = request->entry_count;
 }
 
 /* Queues a read and asks everybody at once whether we still lead. */
@@ -110,11 +109,6 @@ static void acknowledge_reads(struct raft *r, const struct rr_message *m)
 /* ---- transfer of leadership (thesis 3.10)
  * ---------------------------------------------------------- */
 
-static void send_timeout_now(struct raft *r, uint64_t to)
-{
-    raft_send(r, &(struct rr_message){.type = RR_MSG_TIMEOUT_NOW, .to = to});
-}
-
 static void handle_transfer_leader(struct raft *r, struct progress *pr)
 {
     uint64_t target = pr->id;
@@ -140,7 +134,7 @@ static void handle_transfer_leader(struct raft *r, struct progress *pr)
     r->election_elapsed = 0;
     r->lead_transferee = target;
     if (pr->match == raft_log_last_index(&r->log)) {
-        send_timeout_now(r, target);
+        raft_message(r, RR_MSG_TIMEOUT_NOW, target);
         EVENT(&r->events, TRANSFER_IMMEDIATE, r->id, target, target);
     } else {
         raft_maybe_send_append(r, pr, true);
@@ -172,7 +166,7 @@ static void handle_append_response(struct raft *r, struct progress *pr, const st
     }
     if (RR_UNLIKELY(m->from == r->lead_transferee) && pr->match == raft_log_last_index(&r->log)) {
         EVENT(&r->events, TRANSFER_TIMEOUT_NOW, r->id, m->from);
-        send_timeout_now(r, m->from);
+        raft_message(r, RR_MSG_TIMEOUT_NOW, m->from);
     }
 }
 

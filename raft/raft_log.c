@@ -50,12 +50,6 @@ uint64_t raft_log_first_index(const struct raft_log *log)
     return unstable_maybe_first_index(&log->unstable, &index) ? index : storage_first_index(log);
 }
 
-uint64_t raft_log_last_index(const struct raft_log *log)
-{
-    uint64_t index;
-    return unstable_maybe_last_index(&log->unstable, &index) ? index : storage_last_index(log);
-}
-
 struct entry_id raft_log_last_id(const struct raft_log *log)
 {
     struct entry_id id = {.index = raft_log_last_index(log)};
@@ -64,15 +58,15 @@ struct entry_id raft_log_last_id(const struct raft_log *log)
     return id;
 }
 
-int raft_log_term(const struct raft_log *log, uint64_t index, uint64_t *term)
+int raft_log_storage_term(const struct raft_log *log, uint64_t index, uint64_t *term)
 {
-    if (RR_LIKELY(unstable_maybe_term(&log->unstable, index, term)))
-        return 0;
-    /* The position before the first is known too: that is where the log was compacted. */
-    if (index + 1 < raft_log_first_index(log))
-        return RR_E_COMPACTED;
     if (index > raft_log_last_index(log))
         return RR_E_UNAVAILABLE;
+    RR_ASSERT(index < log->unstable.offset);
+    if (log->unstable.snapshot)
+        /* A snapshot that is to be stored hides what the storage still has. */
+        return unstable_maybe_term(&log->unstable, index, term) ? 0 : RR_E_COMPACTED;
+    /* The position before the first is known too: that is where the log was compacted. */
     int err = log->storage.ops->term(log->storage.ctx, index, term);
     RR_ASSERT(err == 0 || err == RR_E_COMPACTED || err == RR_E_UNAVAILABLE);
     return err;
@@ -249,6 +243,17 @@ void raft_log_accept_applying(struct raft_log *log, uint64_t index, uint64_t siz
     /* What did not fit now waits for the acknowledgement of what was handed out. */
     log->applying_ents_paused = log->applying_ents_size >= log->max_applying_ents_size ||
                                 index < max_appliable_index(log, allow_unstable);
+}
+
+uint64_t raft_log_applying_size(const struct raft_log *log, const struct rr_entry *entries,
+                                uint32_t count)
+{
+    uint64_t first = entries[0].index;
+    uint64_t last = entries[count - 1].index;
+    /* All that is outstanding comes back: its size was counted when it was handed out. */
+    if (first == log->applied + 1 && last == log->applying && last - first + 1 == count)
+        return log->applying_ents_size;
+    return raft_log_entries_size(entries, count);
 }
 
 void raft_log_check(const struct raft_log *log)

@@ -42,10 +42,27 @@ void raft_log_init(struct raft_log *log, const struct raft_log_options *options)
 void raft_log_fini(struct raft_log *log);
 
 uint64_t raft_log_first_index(const struct raft_log *log);
-uint64_t raft_log_last_index(const struct raft_log *log);
+/* What is not unstable is the storage's, so the end is known without asking it. */
+static inline uint64_t raft_log_last_index(const struct raft_log *log)
+{
+    return log->unstable.offset + log->unstable.count - 1;
+}
 struct entry_id raft_log_last_id(const struct raft_log *log);
+int raft_log_storage_term(const struct raft_log *log, uint64_t index, uint64_t *term);
 /* RR_E_COMPACTED or RR_E_UNAVAILABLE outside [first - 1, last]. */
-int raft_log_term(const struct raft_log *log, uint64_t index, uint64_t *term);
+static inline int raft_log_term(const struct raft_log *log, uint64_t index, uint64_t *term)
+{
+    const struct unstable *u = &log->unstable;
+    if (index - u->offset < u->count) {
+        *term = unstable_at(u, index)->term;
+        return 0;
+    }
+    if (index + 1 == u->offset && u->stable_term != 0) {
+        *term = u->stable_term;
+        return 0;
+    }
+    return raft_log_storage_term(log, index, term);
+}
 /* 0 outside. */
 uint64_t raft_log_term_or_zero(const struct raft_log *log, uint64_t index);
 bool raft_log_match_term(const struct raft_log *log, struct entry_id id);
@@ -76,9 +93,6 @@ void raft_log_restore(struct raft_log *log, const struct rr_snapshot *snapshot);
  * RR_E_PENDING. */
 int raft_log_slice(const struct raft_log *log, uint64_t lo, uint64_t hi, uint64_t max_size,
                    struct entry_pieces *out);
-/* From `index` to the end; nothing if it lies behind the end. */
-int raft_log_entries(const struct raft_log *log, uint64_t index, uint64_t max_size,
-                     struct entry_pieces *out);
 /* Visits [lo, hi) in pages of at most `page_size` encoded bytes: is there a conf change? */
 bool raft_log_has_conf_change(const struct raft_log *log, uint64_t lo, uint64_t hi,
                               uint64_t page_size);
@@ -92,6 +106,10 @@ void raft_log_next_committed(struct raft_log *log, bool allow_unstable, struct e
 /* Entries up to `index`, of `size` encoded bytes, were handed out. */
 void raft_log_accept_applying(struct raft_log *log, uint64_t index, uint64_t size,
                               bool allow_unstable);
+
+/* The encoded size of entries that were handed out and are applied now. */
+uint64_t raft_log_applying_size(const struct raft_log *log, const struct rr_entry *entries,
+                                uint32_t count);
 
 /* Encoded bytes, as all size limits but those on payload count them. */
 uint64_t raft_log_entries_size(const struct rr_entry *entries, uint32_t count);

@@ -134,8 +134,7 @@ static bool append_reserved(struct raft *r, struct rr_entry *reserved, uint32_t 
     RR_ASSERT(first.index == r->log.unstable.offset + r->log.unstable.count);
     unstable_extend(&r->log.unstable, count);
     /* The leader acknowledges to itself like any follower: when the entries are durable. */
-    raft_send(r, &(struct rr_message){
-                     .type = RR_MSG_APP_RESP, .to = r->id, .index = first.index + count - 1});
+    raft_message(r, RR_MSG_APP_RESP, r->id)->index = first.index + count - 1;
     return true;
 }
 

@@ -10,19 +10,43 @@
 /* ---- MsgApp -------------------------------------------------------------------------------------
  */
 
-static void send_append(struct raft *r, struct progress *pr, uint64_t previous_term,
-                        const struct entry_pieces *pieces)
+/* The entries from `next` on that fit into a message, copied into the outbox. */
+static int fetch_entries(struct raft *r, uint64_t next, struct log_run *run)
 {
-    const struct rr_entry *entries = outbox_copy_log(&r->outbox, pr->next, pieces);
-    raft_send(r, &(struct rr_message){.type = RR_MSG_APP,
-                                      .to = pr->id,
-                                      .index = pr->next - 1,
-                                      .log_term = previous_term,
-                                      .entries = entries,
-                                      .entry_count = pieces->count,
-                                      .commit = r->log.committed});
-    progress_sent_entries(pr, &r->allocator, pieces->count,
-                          raft_log_payload_size(entries, pieces->count));
+    *run = (struct log_run){.count = 0};
+    uint64_t log_end = raft_log_last_index(&r->log);
+    if (next > log_end)
+        return 0;
+    /* Another peer may have got the same just now. */
+    struct log_run *newest = &r->outbox.log_run;
+    if (newest->count > 0 && newest->index == next && newest->log_end == log_end &&
+        next >= r->log.unstable.offset) {
+        *run = *newest;
+        return 0;
+    }
+    struct entry_pieces pieces;
+    int err = raft_log_slice(&r->log, next, log_end + 1, r->max_msg_size, &pieces);
+    if (err != 0)
+        return err;
+    run->entries = outbox_copy_log(&r->outbox, next, &pieces);
+    run->index = next;
+    run->payload_size = raft_log_payload_size(run->entries, pieces.count);
+    run->log_end = log_end;
+    run->count = pieces.count;
+    *newest = *run;
+    return 0;
+}
+
+static void send_append(struct raft *r, struct progress *pr, uint64_t previous_term,
+                        const struct log_run *run)
+{
+    struct rr_message *m = raft_message(r, RR_MSG_APP, pr->id);
+    m->index = pr->next - 1;
+    m->log_term = previous_term;
+    m->entries = run->entries;
+    m->entry_count = run->count;
+    m->commit = r->log.committed;
+    progress_sent_entries(pr, &r->allocator, run->count, run->payload_size);
     pr->sent_commit = r->log.committed;
 }
 
@@ -41,20 +65,20 @@ bool raft_maybe_send_append(struct raft *r, struct progress *pr, bool send_if_em
         return raft_maybe_send_snapshot(r, pr);
 
     /* Into a full window only an empty message may go, to find out whether it is still full. */
-    struct entry_pieces pieces = {.count = 0};
+    struct log_run run = {.count = 0};
     int err = 0;
     if (pr->state != RR_PROGRESS_REPLICATE || !inflights_is_full(&pr->inflights))
-        err = raft_log_entries(&r->log, pr->next, r->max_msg_size, &pieces);
+        err = fetch_entries(r, pr->next, &run);
     if (RR_UNLIKELY(err == RR_E_PENDING)) {
         pr->pending_read = pr->next;
         pr->empty_append_due = send_if_empty;
         return false;
     }
-    if (pieces.count == 0 && !send_if_empty)
+    if (run.count == 0 && !send_if_empty)
         return false;
     if (err != 0)
         return raft_maybe_send_snapshot(r, pr);
-    send_append(r, pr, previous_term, &pieces);
+    send_append(r, pr, previous_term, &run);
     return true;
 }
 
@@ -161,11 +185,10 @@ void raft_broadcast_heartbeat(struct raft *r)
             continue;
         /* Not beyond what is known to match: the follower could not commit it. */
         uint64_t commit = rr_min_u64(pr->match, r->log.committed);
-        raft_send(r, &(struct rr_message){.type = RR_MSG_HEARTBEAT,
-                                          .to = pr->id,
-                                          .commit = commit,
-                                          .context = context,
-                                          .context_size = context ? READ_CONTEXT_SIZE : 0});
+        struct rr_message *m = raft_message(r, RR_MSG_HEARTBEAT, pr->id);
+        m->commit = commit;
+        m->context = context;
+        m->context_size = context ? READ_CONTEXT_SIZE : 0;
         pr->sent_commit = commit;
     }
 }

@@ -39,9 +39,7 @@ bool raft_maybe_send_snapshot(struct raft *r, struct progress *pr)
     EVENT(&r->events, PAUSED_REPLICATION, r->id, pr->id, event_pointer(pr));
 
     struct owned_snapshot *owned = own(r, snapshot);
-    raft_send(r, &(struct rr_message){.type = RR_MSG_SNAP,
-                                      .to = pr->id,
-                                      .snapshot = outbox_hold_snapshot(&r->outbox, owned)});
+    raft_message(r, RR_MSG_SNAP, pr->id)->snapshot = outbox_hold_snapshot(&r->outbox, owned);
     owned_snapshot_put(owned);
     return true;
 }
@@ -103,13 +101,13 @@ void raft_handle_snapshot(struct raft *r, const struct rr_message *m)
     const struct rr_snapshot *snapshot = m->snapshot ? m->snapshot : &none;
     uint64_t index = snapshot->metadata.index;
     uint64_t term = snapshot->metadata.term;
-    struct rr_message answer = {.type = RR_MSG_APP_RESP, .to = m->from};
+    uint64_t acknowledged;
     if (restore(r, snapshot)) {
         EVENT(&r->events, SNAPSHOT_RESTORED, r->id, r->log.committed, index, term);
-        answer.index = raft_log_last_index(&r->log);
+        acknowledged = raft_log_last_index(&r->log);
     } else {
         EVENT(&r->events, SNAPSHOT_IGNORED, r->id, r->log.committed, index, term);
-        answer.index = r->log.committed;
+        acknowledged = r->log.committed;
     }
-    raft_send(r, &answer);
+    raft_message(r, RR_MSG_APP_RESP, m->from)->index = acknowledged;
 }

@@ -1,42 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Messages in: terms (thesis 3.3), votes (3.4, 3.6.1, 9.6), local storage acknowledgements; the
- * rest goes to the role. Messages out: raft_send.
+ * rest goes to the role.
  *
  * Hot: the straight line is a message of the own term for the role.
  */
 #include "raft/raft_core.h"
 
 #include <string.h>
-
-/* ---- out ------------------------------------------------------------------------------------- */
-
-static bool is_vote_family(uint8_t type)
-{
-    return type == RR_MSG_VOTE || type == RR_MSG_VOTE_RESP || type == RR_MSG_PRE_VOTE ||
-           type == RR_MSG_PRE_VOTE_RESP;
-}
-
-void raft_send(struct raft *r, const struct rr_message *m)
-{
-    bool waits = m->type == RR_MSG_APP_RESP || m->type == RR_MSG_VOTE_RESP ||
-                 m->type == RR_MSG_PRE_VOTE_RESP;
-    struct rr_message *out =
-        waits ? outbox_message_after_append(&r->outbox) : outbox_message(&r->outbox);
-    *out = *m;
-    if (out->from == RR_NONE)
-        out->from = r->id;
-    if (is_vote_family(out->type)) {
-        /* A vote belongs to the term of its election, which the caller knows. */
-        RR_ASSERT(out->term != 0);
-    } else {
-        RR_ASSERT(out->term == 0);
-        /* Proposals and reads are forwarded to whoever leads, in whatever term. */
-        if (out->type != RR_MSG_PROP && out->type != RR_MSG_READ_INDEX)
-            out->term = r->term;
-    }
-    RR_ASSERT(waits || out->to != r->id);
-}
 
 /* ---- acknowledgements of the own storage
  * ------------------------------------------------------------ */
@@ -82,7 +53,7 @@ static void storage_apply_done(struct raft *r, const struct rr_message *m)
     if (m->entry_count == 0)
         return;
     raft_applied_to(r, m->entries[m->entry_count - 1].index,
-                    raft_log_entries_size(m->entries, m->entry_count));
+                    raft_log_applying_size(&r->log, m->entries, m->entry_count));
     raft_reduce_uncommitted_size(r, raft_log_payload_size(m->entries, m->entry_count));
 }
 
@@ -135,15 +106,13 @@ RR_COLD static void receive_lower_term(struct raft *r, const struct rr_message *
         (m->type == RR_MSG_HEARTBEAT || m->type == RR_MSG_APP)) {
         /* A leader of an older term that we do not disturb with votes: the answer's term frees it,
          * or lets it make us follow again in a newer term. */
-        raft_send(r, &(struct rr_message){.type = RR_MSG_APP_RESP, .to = m->from});
+        raft_message(r, RR_MSG_APP_RESP, m->from);
         return;
     }
     if (m->type == RR_MSG_PRE_VOTE) {
         /* An answer, lest clusters that switch pre-vote on deadlock. */
         log_rejected_vote(r, m);
-        raft_send(
-            r, &(struct rr_message){
-                   .type = RR_MSG_PRE_VOTE_RESP, .to = m->from, .term = r->term, .reject = true});
+        raft_message(r, RR_MSG_PRE_VOTE_RESP, m->from)->reject = true;
         return;
     }
     if (m->type == RR_MSG_STORAGE_APPEND_RESP) {
@@ -172,11 +141,11 @@ static void handle_vote_request(struct raft *r, const struct rr_message *m)
         /* or it is a pre-vote for a future term. */
         (m->type == RR_MSG_PRE_VOTE && m->term > r->term);
     struct entry_id candidate_last = {.term = m->log_term, .index = m->index};
-    uint8_t answer = m->type == RR_MSG_VOTE ? RR_MSG_VOTE_RESP : RR_MSG_PRE_VOTE_RESP;
+    enum rr_message_type answer =
+        m->type == RR_MSG_VOTE ? RR_MSG_VOTE_RESP : RR_MSG_PRE_VOTE_RESP;
     if (!can_vote || !raft_log_is_up_to_date(&r->log, candidate_last)) {
         log_rejected_vote(r, m);
-        raft_send(r, &(struct rr_message){
-                         .type = answer, .to = m->from, .term = r->term, .reject = true});
+        raft_message(r, answer, m->from)->reject = true;
         return;
     }
     /* Learners vote too: they may have been promoted without knowing it yet. */
@@ -184,7 +153,7 @@ static void handle_vote_request(struct raft *r, const struct rr_message *m)
     EVENT(&r->events, CAST_VOTE, r->id, last.term, last.index, r->vote, m->type, m->from,
           m->log_term, m->index, r->term);
     /* With the term of the request: for a pre-vote it is not ours. */
-    raft_send(r, &(struct rr_message){.type = answer, .to = m->from, .term = m->term});
+    raft_message(r, answer, m->from)->term = m->term;
     if (m->type == RR_MSG_VOTE) {
         r->election_elapsed = 0;
         r->vote = m->from;

@@ -212,7 +212,7 @@ void rr_raw_node_ready(struct rr_raw_node *node, struct rr_ready *ready)
     ready->message_count = box->messages.count;
     ready->read_states = box->read_states.items;
     ready->read_state_count = box->read_states.count;
-    raft_check(r);
+    RR_ASSERT_SLOW((raft_check(r), true));
 }
 
 void rr_raw_node_advance(struct rr_raw_node *node)

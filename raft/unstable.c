@@ -43,18 +43,6 @@ bool unstable_maybe_first_index(const struct unstable *u, uint64_t *index)
     return true;
 }
 
-bool unstable_maybe_last_index(const struct unstable *u, uint64_t *index)
-{
-    if (RR_LIKELY(u->count)) {
-        *index = u->offset + u->count - 1;
-        return true;
-    }
-    if (!u->snapshot)
-        return false;
-    *index = u->snapshot->snapshot.metadata.index;
-    return true;
-}
-
 bool unstable_maybe_term(const struct unstable *u, uint64_t index, uint64_t *term)
 {
     if (index >= u->offset) {
@@ -114,6 +102,7 @@ void unstable_stable_to(struct unstable *u, uint64_t term, uint64_t index)
     if (u->count == 0)
         u->begin = 0;
     u->offset = index + 1;
+    u->stable_term = term;
     u->offset_in_progress = rr_max_u64(u->offset_in_progress, u->offset);
 }
 
@@ -147,6 +136,7 @@ void unstable_restore(struct unstable *u, const struct rr_snapshot *snapshot)
     u->snapshot_in_progress = false;
     u->begin = 0;
     u->offset = snapshot->metadata.index + 1;
+    u->stable_term = snapshot->metadata.term;
     u->offset_in_progress = u->offset;
 }
 
@@ -189,6 +179,7 @@ void unstable_truncate_and_append(struct unstable *u, const struct rr_entry *ent
         u->begin = 0;
         u->offset = from;
         u->offset_in_progress = from;
+        u->stable_term = 0;
     } else {
         EVENT(u->events, TRUNCATE_UNSTABLE, from);
         truncate_from(u, from);

@@ -24,6 +24,7 @@ struct unstable {
     uint32_t cap;
     bool snapshot_in_progress;
     uint64_t offset;             /* index of the first entry, or of the next one if there is none */
+    uint64_t stable_term;        /* term of the entry before `offset`; 0: ask the storage */
     uint64_t offset_in_progress; /* entries below it were handed out; in [offset, offset + count] */
     struct owned_snapshot *snapshot; /* NULL: none */
     struct outbox *outbox;
@@ -42,7 +43,6 @@ void unstable_fini(struct unstable *u);
 
 /* False if the unstable part does not know. */
 bool unstable_maybe_first_index(const struct unstable *u, uint64_t *index);
-bool unstable_maybe_last_index(const struct unstable *u, uint64_t *index);
 bool unstable_maybe_term(const struct unstable *u, uint64_t index, uint64_t *term);
 
 /* What was not handed out yet. */
