@@ -3,6 +3,7 @@
  * test_io_backend uring|posix: what the seam promises about ops, on a real backend. Its loop,
  * wake-ups and workers are tested in test_io_loop.c.
  */
+#include "tests/unit/flush_counter.h"
 #include "tests/unit/io_harness.h"
 
 #include <errno.h>
@@ -87,6 +88,39 @@ static void test_file_errors_are_reported(void)
     CHECK(harness_run(h, &t) == -EBADF);
     test_op_init(&t, h, IO_SYNC, 9999, NULL, 0);
     CHECK(harness_run(h, &t) == -EBADF);
+    close_fd(fd);
+}
+
+/* Durable writes, or plain ones each followed by a sync; one by one, so that no two can share a
+ * flush. */
+static uint64_t flushes_of(int fd, uint8_t flags, int count)
+{
+    struct test_op write, sync;
+    uint64_t before, after;
+    test_op_init(&write, h, IO_WRITE, fd, "durable", 7);
+    test_op_init(&sync, h, IO_SYNC, fd, NULL, 0);
+    write.op.flags = flags;
+    CHECK(flush_counter_read(fd, &before));
+    for (int i = 0; i < count; i++) {
+        CHECK(harness_run(h, &write) == 7);
+        if (!(flags & IO_DSYNC))
+            CHECK(harness_run(h, &sync) == 0);
+    }
+    CHECK(flush_counter_read(fd, &after));
+    return after - before;
+}
+
+static void test_durable_writes_reach_the_medium(void)
+{
+    enum { COUNT = 20 };
+    uint64_t count;
+    int fd = open_scratch();
+    if (flush_counter_read(fd, &count)) {
+        CHECK(flushes_of(fd, IO_DSYNC, COUNT) >= COUNT);
+        CHECK(flushes_of(fd, 0, COUNT) >= COUNT);
+    } else {
+        fprintf(stderr, "    flushes cannot be counted on this device: not tried\n");
+    }
     close_fd(fd);
 }
 
@@ -405,6 +439,7 @@ int main(int argc, char **argv)
     RUN(test_write_then_read_gives_the_same_bytes);
     RUN(test_vectored_write_and_read_keep_order);
     RUN(test_file_errors_are_reported);
+    RUN(test_durable_writes_reach_the_medium);
     RUN(test_many_writes_in_one_turn_all_land);
     RUN(test_bytes_travel_both_ways);
     RUN(test_send_to_a_closed_peer_is_an_error_not_a_signal);

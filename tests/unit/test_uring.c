@@ -7,11 +7,12 @@
 #include "io/uring/uring.h"
 
 #include "io/backend.h"
-#include "io/os/os_loop.h"
+#include "io/uring/uring_op.h"
 #include "io/uring/uring_probe.h"
 #include "tests/unit/io_harness.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
@@ -81,6 +82,60 @@ static void test_wake_count_is_the_number_of_kernel_calls(void)
     harness_join(h);
     CHECK_EQ_U64(io->wake_count, kicks_of(io));
     CHECK(io->wake_count >= 1 && io->wake_count <= 101);
+    uring_free(io);
+}
+
+/* ---- what is asked of the kernel --------------------------------------------------------------
+ */
+
+static const struct io_uring_sqe *filled_sqe(struct io *io, struct test_op *t)
+{
+    struct uring *uring = uring_of(io);
+    for (unsigned i = uring->ring.sq.sqe_head; i != uring->ring.sq.sqe_tail; i++) {
+        const struct io_uring_sqe *sqe = &uring->ring.sq.sqes[i & uring->ring.sq.ring_mask];
+        if (sqe->user_data == (uintptr_t)&t->op)
+            return sqe;
+    }
+    fprintf(stderr, "no SQE of this op\n");
+    exit(1);
+}
+
+static void test_flags_are_handed_to_the_kernel(void)
+{
+    enum { DURABLE, VECTORED, PLAIN, SYNC, ACCEPT, SEND, SENDMSG, COUNT };
+    struct test_op t[COUNT];
+    struct io_address bound;
+    struct io *io;
+    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    CHECK(uring_open(NULL, &io, NULL) == 0);
+    harness_init(h, io);
+    int listener = harness_listen(h, &bound);
+    test_op_init(&t[DURABLE], h, IO_WRITE, fd, "x", 1);
+    test_op_init(&t[VECTORED], h, IO_WRITE, fd, "x", 1);
+    test_op_init(&t[PLAIN], h, IO_WRITE, fd, "x", 1);
+    test_op_init(&t[SYNC], h, IO_SYNC, fd, NULL, 0);
+    test_op_init(&t[ACCEPT], h, IO_ACCEPT, listener, NULL, 0);
+    test_op_init(&t[SEND], h, IO_SEND, listener, "x", 1);
+    test_op_init(&t[SENDMSG], h, IO_SEND, listener, "x", 1);
+    t[DURABLE].op.flags = t[VECTORED].op.flags = IO_DSYNC;
+    t[VECTORED].iov[1] = t[SENDMSG].iov[1] = t[SEND].iov[0];
+    t[VECTORED].op.iov_count = t[SENDMSG].op.iov_count = 2;
+    for (int i = 0; i < COUNT; i++)
+        io_submit(io, &t[i].op);
+    uring_fill(uring_of(io)); /* not started yet: they stay in the SQ to be looked at */
+    CHECK(filled_sqe(io, &t[DURABLE])->rw_flags == RWF_DSYNC);
+    CHECK(filled_sqe(io, &t[VECTORED])->rw_flags == RWF_DSYNC);
+    CHECK(filled_sqe(io, &t[PLAIN])->rw_flags == 0);
+    CHECK(filled_sqe(io, &t[SYNC])->fsync_flags == IORING_FSYNC_DATASYNC);
+    CHECK(filled_sqe(io, &t[ACCEPT])->accept_flags == SOCK_CLOEXEC);
+    CHECK(filled_sqe(io, &t[SEND])->msg_flags == MSG_NOSIGNAL);
+    CHECK(filled_sqe(io, &t[SENDMSG])->msg_flags == MSG_NOSIGNAL);
+    harness_start(h);
+    harness_join(h);
+    for (int i = 0; i < COUNT; i++)
+        CHECK(t[i].done_count == 1);
+    close(fd);
+    close(listener);
     uring_free(io);
 }
 
@@ -273,6 +328,7 @@ int main(void)
     uring_free(io);
     RUN(test_more_ops_than_sq_and_cq_hold_all_complete);
     RUN(test_wake_count_is_the_number_of_kernel_calls);
+    RUN(test_flags_are_handed_to_the_kernel);
     RUN(test_refusals_are_explained);
     RUN(test_each_errno_has_its_sentence);
     RUN(test_missing_features_and_opcodes_are_named);
