@@ -30,7 +30,7 @@ bool control_spawn(struct control *control, char *const *arguments)
     if (pid == 0) {
         /* A bench that is killed leaves no replicas behind. */
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        signal(SIGINT, SIG_IGN);  /* ^C is for the bench, which still reports */
+        signal(SIGINT, SIG_IGN); /* ^C is for the bench, which still reports */
         if (getppid() != parent)
             _exit(1);
         if (pair[1] == CONTROL_CHILD_FD)

@@ -100,13 +100,9 @@ static void on_poisoned(void *ctx, int err)
     exit(1);
 }
 
-static void compact(struct floor_node *node)
+/* Nothing below the next entry is needed: the segments before this section can be recycled. */
+static void write_state(struct floor_node *node)
 {
-    struct wal_stats stats;
-    wal_stats(node->wal, &stats);
-    if (stats.padded_bytes - node->compacted_bytes < COMPACT_BYTES)
-        return;
-    node->compacted_bytes = stats.padded_bytes;
     uint64_t index = node->index;
     struct wal_state state = {
         .group = 1,
@@ -117,7 +113,19 @@ static void compact(struct floor_node *node)
         .last_index = index,
         .last_term = 1,
     };
-    RR_ASSERT(wal_append_state(node->wal, &state) == 0);
+    int err = wal_append_state(node->wal, &state);
+    if (err != 0)
+        on_poisoned(node, err);
+}
+
+static void compact(struct floor_node *node)
+{
+    struct wal_stats stats;
+    wal_stats(node->wal, &stats);
+    if (stats.padded_bytes - node->compacted_bytes < COMPACT_BYTES)
+        return;
+    node->compacted_bytes = stats.padded_bytes;
+    write_state(node);
 }
 
 static void stage(struct floor_node *node, uint32_t size)
@@ -395,7 +403,9 @@ static int skip_entries(void *ctx, uint64_t group, uint64_t first_index, uint32_
     (void)bytes;
     (void)size;
     (void)block;
-    ((struct floor_node *)ctx)->index = first_index + count - 1;
+    (void)ctx;
+    (void)first_index;
+    (void)count;
     return 0;
 }
 
@@ -424,20 +434,24 @@ static bool open_log(struct floor_node *node, const char *dir, struct rr_error *
     };
     struct wal_recovery recovery = {node, ignore_state, skip_entries, ignore_peer};
     int lock_fd;
-    return identity_lock(node->io, dir, &lock_fd, error) == 0 && wal_create(&options, error) == 0 &&
-           wal_open(&options, &recovery, &node->wal, error) == 0;
+    if (identity_lock(node->io, dir, &lock_fd, error) != 0 || wal_create(&options, error) != 0 ||
+        wal_open(&options, &recovery, &node->wal, error) != 0)
+        return false;
+    node->index = 1;
+    write_state(node);
+    return true;
 }
 
 static bool open_sockets(struct floor_node *node, const struct replica_options *options)
 {
-    struct io_address address = {0x7f000001, options->ports[node->id - 1]};
+    struct io_address address = {0x7f000001, options->ports[node->id - 1]}, bound;
     for (uint32_t i = 0; i < BENCH_NODES_MAX; i++) {
         node->links[i].node = node;
         node->links[i].stream = malloc(STREAM_BYTES);
     }
     if (node->id == 1 || node->node_count == 1)
         return true;
-    node->listener = node->io->ops->listen(node->io, &address, NULL);
+    node->listener = node->io->ops->listen(node->io, &address, &bound);
     if (node->listener < 0)
         return false;
     node->accept = (struct io_op){.kind = IO_ACCEPT, .fd = node->listener, .done = accept_done};

@@ -15,8 +15,7 @@ bool local_ports(uint16_t *ports, uint32_t count)
     bool good = count <= LOCAL_PORTS_MAX;
     uint32_t opened = 0;
     for (; good && opened < count; opened++) {
-        struct sockaddr_in address = {.sin_family = AF_INET,
-                                      .sin_addr = {htonl(INADDR_LOOPBACK)}};
+        struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
         socklen_t size = sizeof(address);
         fds[opened] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         good = fds[opened] >= 0 &&

@@ -10,7 +10,8 @@
 
 #define LOCAL_PORTS_MAX 8
 
-/* Different ports of 127.0.0.1 that are free now. Somebody may take one before it is used: that program then says so. */
+/* Different ports of 127.0.0.1 that are free now. Somebody may take one before it is used: that
+ * program then says so. */
 bool local_ports(uint16_t *ports, uint32_t count);
 /* Removes a directory with all below it. */
 void local_remove(const char *dir);
