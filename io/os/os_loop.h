@@ -12,6 +12,7 @@
 #include "io/os/os_socket.h"
 #include "io/os/os_wake.h"
 #include "io/os/os_worker.h"
+#include "io/os/os_writes.h"
 
 #include <pthread.h>
 
@@ -42,6 +43,7 @@ struct os_loop {
     void *turn_ctx;
     uint64_t now_ns;           /* as of the last enter */
     struct os_workers workers; /* that the seam's user made */
+    struct os_writes writes;   /* in flight */
     int wake_fd;               /* eventfd that `enter` listens to; written by kickers */
     enum os_loop_state state;  /* written by start and join */
     pthread_t thread;

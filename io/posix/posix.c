@@ -32,6 +32,8 @@ static void submit(struct io *io, struct io_op *op)
     own->io = io;
     own->op = op;
     atomic_init(&own->is_cancel_asked, false);
+    if (op->kind == IO_WRITE)
+        os_writes_add(&posix->loop.writes, &own->write, op);
     if (atomic_load_explicit(&posix->is_ending, memory_order_relaxed))
         posix_answer(posix, op, -ECANCELED);
     else if (op->kind == IO_READ || op->kind == IO_WRITE || op->kind == IO_SYNC)
@@ -101,7 +103,7 @@ static void dispatch(struct os_loop *loop)
     posix->answered.tail = &posix->answered.head;
     while (op != NULL) {
         struct io_op *next = op->next;
-        posix_finish(op);
+        posix_finish(posix, op);
         op = next;
     }
     os_workers_collect(&posix->disks);

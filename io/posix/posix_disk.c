@@ -46,7 +46,7 @@ static void op_done(struct io_job *job)
     struct posix *posix = posix_of(own->io);
     RR_ASSERT(posix->on_disk > 0);
     posix->on_disk--;
-    posix_finish(own->op);
+    posix_finish(posix, own->op);
 }
 
 void posix_disk_submit(struct posix *posix, struct io_op *op)

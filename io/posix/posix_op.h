@@ -24,7 +24,8 @@ struct posix_op {
     uint8_t state;                /* enum posix_op_state; loop thread */
     _Atomic bool is_cancel_asked; /* DISK: by the loop, read by the disk thread */
     struct io *io;
-    struct io_op *op; /* whose backend this is */
+    struct io_op *op;      /* whose backend this is */
+    struct os_write write; /* WRITE */
 };
 _Static_assert(sizeof(struct posix_op) <= sizeof(((struct io_op *)0)->backend), "fits in io_op");
 
@@ -79,8 +80,10 @@ static inline void posix_answer(struct posix *posix, struct io_op *op, int64_t r
     posix_list_push(&posix->answered, op);
 }
 
-static inline void posix_finish(struct io_op *op)
+static inline void posix_finish(struct posix *posix, struct io_op *op)
 {
+    if (op->kind == IO_WRITE)
+        os_writes_remove(&posix->loop.writes, &posix_op_of(op)->write);
     op->in_flight = false;
     op->done(op);
 }

@@ -37,8 +37,10 @@ static void answer_canceled(struct uring *uring, struct io_op *op)
     uring_list_push(&uring->answered, op);
 }
 
-static void finish(struct io_op *op, int64_t result)
+static void finish(struct uring *uring, struct io_op *op, int64_t result)
 {
+    if (op->kind == IO_WRITE)
+        os_writes_remove(&uring->loop.writes, &uring_op_of(op)->u.write);
     op->result = result;
     op->in_flight = false;
     op->done(op);
@@ -53,6 +55,8 @@ void uring_submit(struct io *io, struct io_op *op)
     op->in_flight = true;
     uring_op_of(op)->is_cancel_asked = false;
     uring_op_of(op)->is_cancel_listed = false;
+    if (op->kind == IO_WRITE)
+        os_writes_add(&uring->loop.writes, &uring_op_of(op)->u.write, op);
     if (RR_UNLIKELY(uring->is_ending))
         answer_canceled(uring, op);
     else
@@ -219,7 +223,7 @@ void uring_complete(struct uring *uring, uint64_t user_data, int result, unsigne
         return;
     }
     bool is_interrupted = result == -EINTR && (own->is_cancel_asked || uring->is_ending);
-    finish(op, is_interrupted ? -ECANCELED : result);
+    finish(uring, op, is_interrupted ? -ECANCELED : result);
 }
 
 void uring_answer(struct uring *uring)
@@ -231,6 +235,6 @@ void uring_answer(struct uring *uring)
     struct io_op *op;
     while ((op = answered.head) != NULL) {
         answered.head = op->next;
-        finish(op, op->result);
+        finish(uring, op, op->result);
     }
 }

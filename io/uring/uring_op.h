@@ -28,6 +28,7 @@ struct uring_op {
     union {
         struct msghdr message;   /* SEND and RECV of several iovecs */
         struct sockaddr_in name; /* CONNECT */
+        struct os_write write;   /* WRITE */
     } u;
     uint8_t state; /* enum uring_op_state */
     bool is_cancel_asked;

@@ -10,7 +10,9 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static const char *backend;
@@ -144,6 +146,45 @@ static void test_many_writes_in_one_turn_all_land(void)
     CHECK(harness_run(h, &t) == sizeof(back));
     CHECK(memcmp(back, blocks, sizeof(back)) == 0);
     close_fd(fd);
+}
+
+static void submit_two_writes(uint64_t offset_of_second)
+{
+    struct test_op first, second;
+    harness_init(h, harness_open(backend));
+    int fd = open_scratch();
+    test_op_init(&first, h, IO_WRITE, fd, "0123456789", 10);
+    test_op_init(&second, h, IO_WRITE, fd, "0123456789", 10);
+    first.op.offset = 100;
+    second.op.offset = offset_of_second;
+    io_submit(h->io, &first.op);
+    io_submit(h->io, &second.op);
+    harness_start(h);
+    CHECK(harness_wait(h, &first) == 10 && harness_wait(h, &second) == 10);
+    harness_join(h);
+    harness_close_io(h->io);
+    close(fd);
+}
+
+static bool is_fatal(uint64_t offset_of_second)
+{
+    int status;
+    fflush(NULL);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        submit_two_writes(offset_of_second);
+        _exit(0);
+    }
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFSIGNALED(status) ? WTERMSIG(status) == SIGABRT : WEXITSTATUS(status) == 0);
+    return WIFSIGNALED(status);
+}
+
+static void test_writes_in_flight_that_overlap_are_fatal(void)
+{
+    CHECK(!is_fatal(90) && !is_fatal(110));
+    CHECK(is_fatal(91) && is_fatal(109) && is_fatal(100));
 }
 
 /* ---- sockets ----------------------------------------------------------------------------------
@@ -434,6 +475,8 @@ int main(int argc, char **argv)
 {
     CHECK(argc == 2);
     backend = argv[1];
+    harness_close_io(harness_open(backend)); /* skips where there is none */
+    RUN(test_writes_in_flight_that_overlap_are_fatal); /* forks: before there are threads */
     harness_init(h, harness_open(backend));
     harness_start(h);
     RUN(test_write_then_read_gives_the_same_bytes);

@@ -118,6 +118,8 @@ static void test_flags_are_handed_to_the_kernel(void)
     test_op_init(&t[SEND], h, IO_SEND, listener, "x", 1);
     test_op_init(&t[SENDMSG], h, IO_SEND, listener, "x", 1);
     t[DURABLE].op.flags = t[VECTORED].op.flags = IO_DSYNC;
+    t[VECTORED].op.offset = 10;
+    t[PLAIN].op.offset = 20;
     t[VECTORED].iov[1] = t[SENDMSG].iov[1] = t[SEND].iov[0];
     t[VECTORED].op.iov_count = t[SENDMSG].op.iov_count = 2;
     for (int i = 0; i < COUNT; i++)
