@@ -104,6 +104,7 @@ int config_resolve_engine(const struct rr_engine_options *given, struct rr_engin
     if (!given)
         return rr_fail(error, RR_E_INVALID, "no options");
     int rc = copy_sized(resolved, sizeof(*resolved), given, given->size, error);
+    bool is_default_write = rc == 0 && resolved->wal_write_bytes_max == 0;
     if (rc == 0)
         rc = apply_limits(resolved, engine_limits, RR_ARRAY_SIZE(engine_limits), error);
     if (rc != 0)
@@ -124,6 +125,12 @@ int config_resolve_engine(const struct rr_engine_options *given, struct rr_engin
         return rr_fail(error, RR_E_INVALID, "cluster_id may not be 0");
     if (resolved->create > RR_CREATE_JOIN)
         return rr_fail(error, RR_E_INVALID, "create is %d: no such mode", (int)resolved->create);
+    if (is_default_write)
+        resolved->wal_write_bytes_max =
+            (uint32_t)rr_min_u64(resolved->wal_write_bytes_max, resolved->segment_bytes / 4);
+    if (resolved->wal_write_bytes_max > resolved->segment_bytes / 4)
+        return rr_fail(error, RR_E_INVALID,
+                       "wal_write_bytes_max may be a quarter of segment_bytes");
     if (resolved->segment_bytes % (4 * KIB))
         return rr_fail(error, RR_E_INVALID, "segment_bytes must be a multiple of 4096");
     if (resolved->wal_bytes_max < 4 * resolved->segment_bytes)

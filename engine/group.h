@@ -91,6 +91,8 @@ struct rr_group {
     uint64_t tick_ns;
     uint64_t last_tick_ns;
     uint64_t waiting_since_ns; /* the queue was not empty and could not be cut since; 0: not so */
+    bool is_blocked;           /* the queue is not empty, and more in it would not help to cut it */
+    uint64_t refused_since_ns; /* entries are not admitted since; 0: they are */
 
     /* Soft state as last seen. */
     uint8_t role;     /* enum rr_state */
@@ -114,8 +116,7 @@ struct rr_group {
     _Alignas(64) struct proposal_queue queue;
 };
 
-/* ---- group.c ------------------------------------------------------------------------------------
- */
+/* ---- group.c --------------------------------------------------------------- */
 
 /* On the loop, once: peers are dialled, the first state is staged, time begins. */
 void group_adopt(struct rr_engine *engine, struct command *command);
@@ -135,18 +136,16 @@ void group_complete(struct rr_group *group, const struct rr_completion *completi
 void group_set_conf_state(struct rr_group *group, const struct rr_conf_state *conf_state,
                           uint64_t index);
 
-/* ---- propose.c
- * ------------------------------------------------------------------------------------ */
+/* ---- propose.c ------------------------------------------------------------- */
 
 /* Cuts waiting proposals into the log, as DESIGN 4.1 says when. */
 void group_propose(struct rr_group *group, uint64_t now_ns);
 /* Every proposal in the queue completes with `status`. */
 void group_refuse_queued(struct rr_group *group, int status);
-/* The waiting bytes at which the sleeping loop should be woken. */
-uint64_t group_wake_bytes(struct rr_group *group);
+/* Before the loop sleeps: arms the queue's wake-up. False: there is work at once. */
+bool group_may_sleep(struct rr_group *group);
 
-/* ---- ready.c
- * ---------------------------------------------------------------------------------------- */
+/* ---- ready.c --------------------------------------------------------------- */
 
 int held_init(struct held_responses *held);
 void held_fini(struct held_responses *held);
@@ -159,8 +158,7 @@ void group_release(struct rr_group *group);
 /* A state section as of now, with this snapshot. */
 int group_stage_state(struct rr_group *group);
 
-/* ---- snapshot_policy.c
- * ------------------------------------------------------------------------------ */
+/* ---- snapshot_policy.c ----------------------------------------------------- */
 
 /* Takes a snapshot when enough was logged; finishes one that was taken; rewrites what hinders
  * recycling. */

@@ -14,8 +14,7 @@
 
 #include "proto/base.h"
 
-/* ---- inbound messages
- * --------------------------------------------------------------------------------- */
+/* ---- inbound messages ------------------------------------------------------ */
 
 /* What a peer may send. Proposals and reads are not forwarded; the rest is local to a node. */
 static bool is_peer_message(uint8_t type)
@@ -76,8 +75,7 @@ void loop_on_peer_down(void *ctx, uint64_t node)
         rr_raw_node_report_unreachable(engine->group->node, node);
 }
 
-/* ---- commands
- * ------------------------------------------------------------------------------------------- */
+/* ---- commands -------------------------------------------------------------- */
 
 void engine_post(struct rr_engine *engine, struct command *command)
 {
@@ -107,8 +105,7 @@ static void run_commands(struct rr_engine *engine)
     }
 }
 
-/* ---- closing
- * --------------------------------------------------------------------------------------------- */
+/* ---- closing --------------------------------------------------------------- */
 
 /*      RUNNING ──close──▶ DRAINING ──every outcome given, or time is up──▶ MARKING ──tail proven,
  * or time is up──▶ ENDED
@@ -143,7 +140,7 @@ bool loop_turn(void *ctx, uint64_t now_ns, uint64_t *deadline_ns)
     deadline = rr_min_u64(deadline, transport_flush(engine->transport, now_ns));
     if (RR_UNLIKELY(engine->phase != ENGINE_RUNNING))
         deadline = rr_min_u64(deadline, advance_close(engine, now_ns));
-    if (group && !proposal_queue_arm(&group->queue, group_wake_bytes(group)))
+    if (group && !group_may_sleep(group))
         deadline = now_ns;
     *deadline_ns = deadline;
     return engine->phase != ENGINE_ENDED;

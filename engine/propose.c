@@ -45,8 +45,7 @@ void group_refuse_queued(struct rr_group *group, int status)
     apply_flush(&group->apply);
 }
 
-/* ---- when
- * ------------------------------------------------------------------------------------------ */
+/* ---- when ------------------------------------------------------------------ */
 
 static bool follower_has_room(const struct rr_group *group)
 {
@@ -64,39 +63,48 @@ static bool is_time_to_cut(struct rr_group *group, uint64_t now_ns)
     uint64_t waiting = proposal_queue_bytes(&group->queue);
     if (wal_can_write(group->engine->wal, waiting))
         return true;
-    if (waiting >= group->options.max_size_per_msg && follower_has_room(group))
+    group->is_blocked = waiting >= group->options.max_size_per_msg;
+    if (group->is_blocked && follower_has_room(group))
         return true;
     if (group->waiting_since_ns == 0)
         group->waiting_since_ns = now_ns;
     return now_ns - group->waiting_since_ns >= (uint64_t)group->options.batch_wait_max_us * 1000;
 }
 
-uint64_t group_wake_bytes(struct rr_group *group)
+bool group_may_sleep(struct rr_group *group)
 {
-    if (group->role != RR_STATE_LEADER || wal_can_write(group->engine->wal, 0))
+    struct wal *wal = group->engine->wal;
+    uint64_t worth = group->options.max_size_per_msg;
+    if (group->is_blocked) /* by something that ends with an event, not with more proposals */
+        return true;
+    if (group->role != RR_STATE_LEADER || wal_can_write(wal, 0))
+        worth = 0;
+    else if (wal_can_write(wal, SECOND_WRITE_BYTES))
+        worth = SECOND_WRITE_BYTES;
+    return proposal_queue_arm(&group->queue, worth);
+}
+
+/* May entries be logged? That the disk or the cache is full is told to the proposers only when it
+ * lasts longer than an election timeout: until then a snapshot that is being taken, or a segment
+ * that is being recycled, may end it. 0: yes; RR_E_PENDING: hold the queue; RR_E_BUSY: refuse what
+ * it holds. */
+static int admission(struct rr_group *group, uint64_t now_ns)
+{
+    int rc = wal_admits_entries(group->engine->wal);
+    if (rc == 0 && group->log.block_bytes >= group->engine->options.log_cache_bytes)
+        rc = RR_E_NO_SPACE;
+    if (RR_LIKELY(rc == 0)) {
+        group->refused_since_ns = 0;
         return 0;
-    if (wal_can_write(group->engine->wal, SECOND_WRITE_BYTES))
-        return SECOND_WRITE_BYTES;
-    return group->options.max_size_per_msg;
-}
-
-/* 0: entries may be logged; RR_E_PENDING: hold the queue, it will be soon; RR_E_BUSY: tell the
- * proposers. */
-static int admission(const struct rr_group *group)
-{
-    switch (wal_admits_entries(group->engine->wal)) {
-    case 0:
-        break;
-    case RR_E_BUSY:
-        return RR_E_PENDING;
-    default:
-        return RR_E_BUSY;
     }
-    return group->log.block_bytes < group->engine->options.log_cache_bytes ? 0 : RR_E_BUSY;
+    if (group->refused_since_ns == 0)
+        group->refused_since_ns = now_ns;
+    bool is_lasting =
+        now_ns - group->refused_since_ns > group->options.election_ticks * group->tick_ns;
+    return rc == RR_E_NO_SPACE && is_lasting ? RR_E_BUSY : RR_E_PENDING;
 }
 
-/* ---- how
- * -------------------------------------------------------------------------------------------- */
+/* ---- how ------------------------------------------------------------------- */
 
 /* Where the next entry goes, and what it must stay within. */
 struct cut {
@@ -190,14 +198,15 @@ static void enter_log(struct rr_group *group, const struct cut *cut, uint64_t co
         group_stop(group, rc);
 }
 
-/* One MsgProp. False: nothing more can be cut in this turn. */
-static bool cut_one(struct rr_group *group)
+/* One MsgProp. Returns the bytes it takes in the log; 0: the budget, the tags or the queue are at
+ * their end. */
+static size_t cut_one(struct rr_group *group)
 {
     struct rr_basic_status core;
     rr_raw_node_basic_status(group->node, &core);
     uint64_t reserve = bytes_to_reserve(group);
     if (core.soft_state.raft_state != RR_STATE_LEADER || reserve == 0)
-        return false;
+        return 0;
     uint64_t uncommitted = rr_min_u64(core.uncommitted_size, group->options.max_uncommitted_bytes);
     uint32_t room = outcomes_room(&group->outcomes, core.last_index + 1);
     struct cut cut = {.entries = group->batch,
@@ -213,21 +222,22 @@ static bool cut_one(struct rr_group *group)
                                  &cut.block);
     if (rc != 0) {
         group_stop(group, rc);
-        return false;
+        return 0;
     }
     cut.at = cut.summed = cut.start;
     cut.end = cut.start + reserve;
     place_all(group, &cut);
     if (cut.count == 0 || rr_raw_node_propose_batch(group->node, cut.entries, cut.count) != 0) {
         wal_rollback_entries(wal);
-        return false;
+        return 0;
     }
     enter_log(group, &cut, core.hard_state.commit);
-    return !group->error;
+    return (size_t)(cut.at - cut.start);
 }
 
 void group_propose(struct rr_group *group, uint64_t now_ns)
 {
+    group->is_blocked = false;
     if (proposal_queue_count(&group->queue) == 0) {
         group->waiting_since_ns = 0;
         return;
@@ -235,16 +245,20 @@ void group_propose(struct rr_group *group, uint64_t now_ns)
     /* What the core decided before must be staged before: leadership, and the entry that begins it.
      */
     group_take_ready_if_unstaged(group);
-    int admitted = group->role == RR_STATE_LEADER ? admission(group) : RR_E_NOT_LEADER;
-    if (admitted == RR_E_PENDING)
-        return;
-    if (admitted != 0) {
-        group_refuse_queued(group, admitted);
-        return;
+    /* At most a write's worth in a turn: more would only wait, and what waits may be cut later. */
+    uint64_t left = group->engine->options.wal_write_bytes_max;
+    while (!group->error) {
+        int admitted = group->role == RR_STATE_LEADER ? admission(group, now_ns) : RR_E_NOT_LEADER;
+        group->is_blocked = admitted == RR_E_PENDING;
+        if (admitted != 0 && admitted != RR_E_PENDING)
+            group_refuse_queued(group, admitted);
+        if (admitted != 0 || !is_time_to_cut(group, now_ns))
+            return;
+        size_t bytes = cut_one(group);
+        group->is_blocked = bytes == 0 && bytes_to_reserve(group) != 0;
+        group->waiting_since_ns = 0;
+        if (bytes == 0 || bytes >= left)
+            return;
+        left -= bytes;
     }
-    if (!is_time_to_cut(group, now_ns))
-        return;
-    while (cut_one(group))
-        ;
-    group->waiting_since_ns = 0;
 }
