@@ -103,7 +103,8 @@ struct io_ops {
      * any completion. The first turn comes at once. start makes the loop's thread (sim: registers
      * the turn) and returns 0 or -errno; once per io. join waits for its end and leaves no op in
      * flight: the rest are cancelled, their done called, and what such a done submits gets
-     * -ECANCELED too. Own-thread mode of docs/DESIGN.md. */
+     * -ECANCELED too. That holds for an io that was never started as well, or whose start failed.
+     * Own-thread mode of docs/DESIGN.md. */
     int (*start)(struct io *io, bool (*turn)(void *ctx, uint64_t now_ns, uint64_t *deadline_ns),
                  void *ctx);
     void (*join)(struct io *io);

@@ -90,6 +90,15 @@ static void finish_ops(struct os_loop *loop)
     }
 }
 
+/* The same for a loop whose thread never ran: nothing is in the kernel. Rare, so it may spin. */
+static RR_COLD void finish_unstarted(struct os_loop *loop)
+{
+    do {
+        loop->driver->cancel_all(loop);
+        loop->driver->dispatch(loop);
+    } while (!loop->driver->is_idle(loop));
+}
+
 static void report_begin(struct os_loop *loop, int result)
 {
     pthread_mutex_lock(&loop->begin_lock);
@@ -123,26 +132,27 @@ int os_loop_start(struct io *io, bool (*turn)(void *ctx, uint64_t now_ns, uint64
     loop->turn_ctx = ctx;
     loop->state = OS_LOOP_RUNNING;
     int result = os_thread_start(&loop->thread, "rr-loop", run_loop, loop);
-    if (result < 0) {
-        loop->state = OS_LOOP_OPEN;
-        return result;
+    if (result == 0) {
+        pthread_mutex_lock(&loop->begin_lock);
+        while (!loop->has_begun)
+            pthread_cond_wait(&loop->begin_cond, &loop->begin_lock);
+        result = loop->begin_result;
+        pthread_mutex_unlock(&loop->begin_lock);
+        if (result < 0)
+            os_thread_join(loop->thread);
     }
-    pthread_mutex_lock(&loop->begin_lock);
-    while (!loop->has_begun)
-        pthread_cond_wait(&loop->begin_cond, &loop->begin_lock);
-    result = loop->begin_result;
-    pthread_mutex_unlock(&loop->begin_lock);
     if (result < 0)
-        os_loop_join(io);
+        loop->state = OS_LOOP_OPEN; /* to be joined like one that was never started */
     return result;
 }
 
 void os_loop_join(struct io *io)
 {
     struct os_loop *loop = os_loop_of(io);
-    if (loop->state != OS_LOOP_RUNNING)
-        return;
-    os_thread_join(loop->thread);
+    if (loop->state == OS_LOOP_RUNNING)
+        os_thread_join(loop->thread);
+    else if (loop->state == OS_LOOP_OPEN)
+        finish_unstarted(loop);
     loop->state = OS_LOOP_JOINED;
 }
 

@@ -4,6 +4,7 @@
  */
 #include "tests/unit/io_harness.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -141,6 +142,21 @@ static void test_ops_of_one_turn_share_one_enter(void)
         h->io->ops->close(h->io, accepted[i]);
     }
     close_loop();
+}
+
+static void test_join_of_a_loop_that_never_started_cancels(void)
+{
+    struct test_op recv;
+    char byte;
+    open_loop();
+    int sock = h->io->ops->socket(h->io);
+    test_op_init(&recv, h, IO_RECV, sock, &byte, 1);
+    recv.submit_again = true;
+    io_submit(h->io, &recv.op);
+    h->io->ops->join(h->io);
+    CHECK(recv.done_count == 2 && recv.op.result == -ECANCELED && !recv.op.in_flight);
+    h->io->ops->close(h->io, sock);
+    harness_close_io(h->io);
 }
 
 static void check_signals_are_blocked(void *arg)
@@ -383,6 +399,7 @@ int main(int argc, char **argv)
     RUN(test_deadline_makes_a_turn_not_early_and_not_late);
     RUN(test_deadline_that_has_passed_does_not_wait);
     RUN(test_ops_of_one_turn_share_one_enter);
+    RUN(test_join_of_a_loop_that_never_started_cancels);
     RUN(test_signals_of_the_host_do_not_come_to_the_loop);
     RUN(test_random_numbers_differ);
     RUN(test_wakes_of_many_threads_are_coalesced_and_none_is_lost);
