@@ -152,7 +152,8 @@ static bool start_over(struct durable_log *log)
         return false;
     log->has_last = false;
     log->has_state = false;
-    memset(log->entries, 0, log->entry_cap * sizeof(log->entries[0]));
+    if (log->entries)
+        memset(log->entries, 0, log->entry_cap * sizeof(log->entries[0]));
     log->segment = oldest;
     log->offset = 0;
     log->first_index = 1;

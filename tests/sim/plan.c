@@ -34,7 +34,7 @@ static void make_limits(struct plan *p, struct sim_stream *s)
     engine->cluster_id = 0x5eed0000 + p->seed;
     engine->segment_bytes = PICK(s, 64 * KIB, 64 * KIB, 128 * KIB, 256 * KIB);
     engine->wal_bytes_max = engine->segment_bytes * PICK(s, 8, 16, 64);
-    engine->wal_write_bytes_max = (uint32_t)PICK(s, 8 * KIB, 16 * KIB, 32 * KIB);
+    engine->wal_write_bytes_max = (uint32_t)(engine->segment_bytes / PICK(s, 4, 8));
     engine->mark_delay_ms = (uint32_t)PICK(s, 1, 20, 100);
     engine->entry_bytes_max = (uint32_t)PICK(s, 64, 1 * KIB, 8 * KIB, 32 * KIB);
     engine->frame_bytes_max = 256 * KIB;
@@ -85,8 +85,7 @@ static void make_clients(struct plan *p, struct sim_stream *s)
     p->outstanding_max = (uint32_t)PICK(s, 0, 1, 8, 64);
     p->burst_max = (uint32_t)PICK(s, 1, 2, 8);
     p->size_max = (uint32_t)PICK(s, 16, 128, 1 * KIB, 32 * KIB);
-    if (p->size_max >= p->engine.entry_bytes_max)
-        p->size_max = p->engine.entry_bytes_max - 1; /* the envelope byte counts */
+    p->size_max = (uint32_t)rr_min_u64(p->size_max, p->engine.entry_bytes_max);
     p->proposes_in_callbacks = flip(s);
 }
 

@@ -42,7 +42,7 @@ static uint64_t new_tag(struct workload *workload)
 static uint32_t draw_size(struct workload *workload)
 {
     struct sim_stream *s = &workload->chance;
-    uint32_t limit = workload->plan->engine.entry_bytes_max - 1; /* the envelope byte counts */
+    uint32_t limit = workload->plan->engine.entry_bytes_max;
 
     if (stream_chance(s, 1, 200))
         return limit + 1;
@@ -78,7 +78,7 @@ static uint64_t offer(struct workload *workload, const struct workload_target *t
     return tag;
 }
 
-static void refuse(struct workload *workload, uint64_t tag)
+static void refuse(struct workload *workload, uint64_t tag, int why)
 {
     struct proposal *proposal = &workload->proposals[tag];
     RR_ASSERT(proposal->state == PROPOSAL_PENDING);
@@ -86,6 +86,7 @@ static void refuse(struct workload *workload, uint64_t tag)
         failure_report("proposal %llu was refused and is applied at %llu", (ull)tag,
                        (ull)proposal->index);
     proposal->state = PROPOSAL_REFUSED;
+    workload->last_refusal = why;
     workload->pending--;
     workload->refused_count++;
 }
@@ -94,30 +95,30 @@ void workload_propose(struct workload *workload, const struct workload_target *t
                       uint32_t count)
 {
     struct rr_proposal items[BATCH_MAX];
-    uint32_t limit = workload->plan->engine.entry_bytes_max;
+    uint32_t room = workload->plan->engine.entry_bytes_max + 1;
 
     RR_ASSERT(count >= 1 && count <= BATCH_MAX);
     for (uint32_t i = 0; i < count; i++)
-        offer(workload, target, &items[i], workload->bytes + (size_t)i * limit);
+        offer(workload, target, &items[i], workload->bytes + (size_t)i * room);
     int accepted;
-    if (count == 1)
-        accepted = rr_propose(target->group, items[0].data, items[0].size, items[0].tag) == 0;
-    else
+    if (count == 1) {
+        accepted = rr_propose(target->group, items[0].data, items[0].size, items[0].tag);
+        if (accepted > 0)
+            failure_report("rr_propose returned %d", accepted);
+        accepted += accepted == 0; /* one, as rr_propose_batch would say */
+    } else
         accepted = rr_propose_batch(target->group, items, count);
     if (accepted > (int)count)
         failure_report("rr_propose_batch took %d of %u", accepted, count);
     for (uint32_t i = accepted > 0 ? (uint32_t)accepted : 0; i < count; i++)
-        refuse(workload, items[i].tag);
-    for (uint32_t i = 0; i < count && accepted > (int)i; i++)
-        if (items[i].size >= limit)
-            failure_report(
-                "a proposal of %u bytes was accepted; with its envelope an entry has at most %u",
-                items[i].size, limit);
+        refuse(workload, items[i].tag, accepted);
 }
 
 static void complete_ok(struct workload *workload, const struct workload_target *target,
                         const struct rr_completion *completion, struct proposal *proposal)
 {
+    if (proposal->size > workload->plan->engine.entry_bytes_max)
+        failure_report("a proposal of %u bytes was not refused", proposal->size);
     if (proposal->size >= 8 && proposal->index != completion->index)
         failure_report("proposal %llu is acknowledged at %llu and was applied at %llu",
                        (ull)completion->tag, (ull)completion->index, (ull)proposal->index);
@@ -153,7 +154,7 @@ void workload_complete(struct workload *workload, const struct workload_target *
     case RR_E_BUSY:
     case RR_E_CLOSED:
     case RR_E_TOO_LARGE:
-        refuse(workload, completion->tag);
+        refuse(workload, completion->tag, completion->status);
         break;
     default:
         failure_report("proposal %llu completes with %s", (ull)completion->tag,

@@ -36,7 +36,8 @@ struct workload {
     uint64_t cap;
     uint64_t pending;
     uint64_t done_count, unknown_count, refused_count;
-    uint8_t *bytes; /* of the proposals being made */
+    int last_refusal; /* why */
+    uint8_t *bytes;   /* of the proposals being made */
 };
 
 /* Who is spoken to. */

@@ -355,6 +355,34 @@ static bool has_converged(const struct world *world)
     return first->index >= world->oracle.acknowledged_max;
 }
 
+/* For whoever has to find out why. */
+static void print_nodes(const struct world *world)
+{
+    for (uint32_t i = 0; i < world->plan.node_count; i++) {
+        const struct node *node = &world->nodes[i];
+        struct rr_group_status s = {.size = sizeof(s)};
+        if (!node->group || rr_group_status(node->group, &s) != 0)
+            continue;
+        fprintf(
+            stderr,
+            "node %u: role %u, term %llu, lead %llu, first %llu, last %llu, commit %llu, applied "
+            "%llu (machine %llu), snapshot %llu, error %s\n",
+            node->number, s.role, (ull)s.term, (ull)s.lead, (ull)s.first_index, (ull)s.last_index,
+            (ull)s.commit, (ull)s.applied, (ull)node->machine.index, (ull)s.snapshot_index,
+            rr_err_name(s.error));
+    }
+}
+
+static void fail_to_converge(const struct world *world, uint64_t done_before)
+{
+    print_nodes(world);
+    failure_report("no convergence %llu s after the last fault: %llu proposals done since, %llu "
+                   "pending, leader %u, last refusal %s",
+                   HEALED_MAX_NS / SECOND, (ull)(world->workload.done_count - done_before),
+                   (ull)world->workload.pending, world->leader,
+                   rr_err_name(world->workload.last_refusal));
+}
+
 /* Without faults: a proposal succeeds, and all become equal. */
 static void play_healed(struct world *world)
 {
@@ -366,10 +394,7 @@ static void play_healed(struct world *world)
     tend(world);
     while (world->workload.done_count == done_before || !has_converged(world)) {
         if (sim_now(world->sim) >= end)
-            failure_report("no convergence %llu s after the last fault: %llu proposals done since, "
-                           "%llu pending, leader %u",
-                           HEALED_MAX_NS / SECOND, (ull)(world->workload.done_count - done_before),
-                           (ull)world->workload.pending, world->leader);
+            fail_to_converge(world, done_before);
         if (world->workload.done_count == done_before && world->workload.pending == 0)
             propose(world);
         run_until(world, sim_now(world->sim) + 10 * MS);
