@@ -103,7 +103,8 @@ int raft_log_slice(const struct raft_log *log, uint64_t lo, uint64_t hi, uint64_
             add_unstable(log, lo, hi, max_size, out);
         return 0;
     }
-    if (lo < raft_log_first_index(log))
+    /* What a pending snapshot covers is gone; what the storage has compacted, it says itself. */
+    if (log->unstable.snapshot && lo <= log->unstable.snapshot->snapshot.metadata.index)
         return RR_E_COMPACTED;
     RR_ASSERT(hi <= raft_log_last_index(log) + 1);
     if (lo == hi)

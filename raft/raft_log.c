@@ -6,7 +6,7 @@
 
 #include "proto/codec.h"
 
-static uint64_t storage_first_index(const struct raft_log *log)
+static uint64_t ask_first_index(const struct raft_log *log)
 {
     uint64_t index = 0;
     int err = log->storage.ops->first_index(log->storage.ctx, &index);
@@ -14,7 +14,7 @@ static uint64_t storage_first_index(const struct raft_log *log)
     return index;
 }
 
-static uint64_t storage_last_index(const struct raft_log *log)
+static uint64_t ask_last_index(const struct raft_log *log)
 {
     uint64_t index = 0;
     int err = log->storage.ops->last_index(log->storage.ctx, &index);
@@ -26,8 +26,8 @@ void raft_log_init(struct raft_log *log, const struct raft_log_options *options)
 {
     *log = (struct raft_log){.storage = options->storage,
                              .max_applying_ents_size = options->max_applying_ents_size};
-    uint64_t first = storage_first_index(log);
-    uint64_t last = storage_last_index(log);
+    uint64_t first = ask_first_index(log);
+    uint64_t last = ask_last_index(log);
     RR_ASSERT(first > 0);
     RR_ASSERT(last + 1 >= first);
     unstable_init(&log->unstable, options->outbox, options->events, last + 1);
@@ -47,7 +47,7 @@ void raft_log_fini(struct raft_log *log)
 uint64_t raft_log_first_index(const struct raft_log *log)
 {
     uint64_t index;
-    return unstable_maybe_first_index(&log->unstable, &index) ? index : storage_first_index(log);
+    return unstable_maybe_first_index(&log->unstable, &index) ? index : ask_first_index(log);
 }
 
 struct entry_id raft_log_last_id(const struct raft_log *log)
