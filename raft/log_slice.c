@@ -8,14 +8,14 @@
 
 #include "proto/codec.h"
 
-/* Encoded sizes along a run, as the reference counts them: an entry's body in a message, without tag and
- * length. Neighbours mostly share their term and the length of their index: then all but the data is
- * equally long. */
+/* Encoded sizes along a run, as the reference counts them: an entry's body in a message, without
+ * tag and length. Neighbours mostly share their term and the length of their index: then all but
+ * the data is equally long. */
 struct sizer {
     uint64_t term;
     uint64_t index_base; /* indexes in [base, base + span) encode equally long */
     uint64_t index_span;
-    uint64_t head;       /* all fields but data's length and bytes */
+    uint64_t head; /* all fields but data's length and bytes */
 };
 
 #define USUAL_FIELDS (RR_ENTRY_HAS_TERM | RR_ENTRY_HAS_INDEX | RR_ENTRY_HAS_DATA)
@@ -25,8 +25,7 @@ static uint64_t sizer_learn(struct sizer *sizer, const struct rr_entry *entry)
     uint32_t index_size = varint_size(entry->index);
     sizer->term = entry->term;
     sizer->index_base = index_size == 1 ? 0 : (uint64_t)1 << (7 * (index_size - 1));
-    sizer->index_span =
-        index_size >= 9 ? 1 : ((uint64_t)1 << (7 * index_size)) - sizer->index_base;
+    sizer->index_span = index_size >= 9 ? 1 : ((uint64_t)1 << (7 * index_size)) - sizer->index_base;
     sizer->head = 3 + varint_size(entry->term) + index_size;
     return rr_entry_body_size(entry);
 }

@@ -75,7 +75,8 @@ struct outbox {
     struct box *open;
     void (*release)(void *ctx, const struct rr_entry *entries, size_t count);
     void *release_ctx;
-    struct log_run log_run; /* the newest one in the open box: another peer usually needs the same */
+    struct log_run
+        log_run; /* the newest one in the open box: another peer usually needs the same */
 };
 
 void outbox_init(struct outbox *out, const struct rr_config *config);

@@ -71,8 +71,8 @@ void raft_check(const struct raft *r);
 int raft_step(struct raft *r, const struct rr_message *m);
 void raft_applied_to(struct raft *r, uint64_t index, uint64_t size);
 
-/* Queues an otherwise empty message of the own term, to be completed in place. What promises durability waits
- * until it is given; only such messages may be addressed to the node itself. */
+/* Queues an otherwise empty message of the own term, to be completed in place. What promises
+ * durability waits until it is given; only such messages may be addressed to the node itself. */
 static inline struct rr_message *raft_message(struct raft *r, enum rr_message_type type,
                                               uint64_t to)
 {

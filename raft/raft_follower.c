@@ -18,8 +18,8 @@ void raft_handle_append_entries(struct raft *r, const struct rr_message *m)
         return;
     EVENT(&r->events, APP_REJECTED, r->id, raft_log_term_or_zero(&r->log, m->index), m->index,
           m->log_term, m->index, m->from);
-    /* The hint: the last place where our log can match the leader's, going by terms. The leader does
-     * the same on its side, so that probing skips whole terms. */
+    /* The hint: the last place where our log can match the leader's, going by terms. The leader
+     * does the same on its side, so that probing skips whole terms. */
     uint64_t hint = rr_min_u64(m->index, raft_log_last_index(&r->log));
     struct entry_id match = raft_log_find_conflict_by_term(&r->log, hint, m->log_term);
     answer->index = m->index;
@@ -39,7 +39,8 @@ void raft_handle_heartbeat(struct raft *r, const struct rr_message *m)
 /* ---- requests for the leader
  * --------------------------------------------------------------------- */
 
-/* Passes a request on with its origin. Proposals and reads are for whoever leads, in whatever term. */
+/* Passes a request on with its origin. Proposals and reads are for whoever leads, in whatever term.
+ */
 static void forward(struct raft *r, const struct rr_message *m, const struct rr_entry *entries)
 {
     struct rr_message *out = raft_message(r, (enum rr_message_type)m->type, r->lead);

@@ -141,8 +141,7 @@ static void handle_vote_request(struct raft *r, const struct rr_message *m)
         /* or it is a pre-vote for a future term. */
         (m->type == RR_MSG_PRE_VOTE && m->term > r->term);
     struct entry_id candidate_last = {.term = m->log_term, .index = m->index};
-    enum rr_message_type answer =
-        m->type == RR_MSG_VOTE ? RR_MSG_VOTE_RESP : RR_MSG_PRE_VOTE_RESP;
+    enum rr_message_type answer = m->type == RR_MSG_VOTE ? RR_MSG_VOTE_RESP : RR_MSG_PRE_VOTE_RESP;
     if (!can_vote || !raft_log_is_up_to_date(&r->log, candidate_last)) {
         log_rejected_vote(r, m);
         raft_message(r, answer, m->from)->reject = true;

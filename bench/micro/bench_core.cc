@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The core per entry: three whole nodes in memory in asynchronous mode, from propose until all three have
-// applied; one node with a second voter played by the bench; the single steps. Items are entries.
-// "allocs" counts calls of the nodes' allocator per entry after warm-up: it is 0.
+// The core per entry: three whole nodes in memory in asynchronous mode, from propose until all
+// three have applied; one node with a second voter played by the bench; the single steps. Items are
+// entries. "allocs" counts calls of the nodes' allocator per entry after warm-up: it is 0.
 #include <ringraft/raft.h>
 
 #include <benchmark/benchmark.h>
@@ -95,7 +95,7 @@ void note_applied(Node &node, const rr_entry *entries, uint32_t count)
 
 class Cluster
 {
-public:
+  public:
     Cluster()
     {
         const std::vector<uint64_t> voters{1, 2, 3};
@@ -110,8 +110,6 @@ public:
             close_node(node);
     }
     Cluster(const Cluster &) = delete;
-    Cluster &operator=(const Cluster &) = delete;
-
     Node &leader()
     {
         return nodes_[0];
@@ -134,10 +132,11 @@ public:
 
     bool all_applied(uint64_t index) const
     {
-        return nodes_[0].applied == index && nodes_[1].applied == index && nodes_[2].applied == index;
+        return nodes_[0].applied == index && nodes_[1].applied == index &&
+               nodes_[2].applied == index;
     }
 
-private:
+  private:
     void deliver(const rr_message *messages, uint32_t count)
     {
         for (uint32_t i = 0; i < count; i++)
@@ -179,11 +178,12 @@ std::vector<rr_entry> make_batch(uint32_t count)
 
 void report(benchmark::State &state, uint64_t entries_per_iteration, uint64_t calls)
 {
-    const auto entries = static_cast<double>(state.iterations()) * static_cast<double>(entries_per_iteration);
+    const auto entries =
+        static_cast<double>(state.iterations()) * static_cast<double>(entries_per_iteration);
     state.SetItemsProcessed(static_cast<int64_t>(entries));
     state.counters["allocs"] = benchmark::Counter(static_cast<double>(calls) / entries);
-    state.counters["ns_per_entry"] =
-        benchmark::Counter(entries / 1e9, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+    state.counters["ns_per_entry"] = benchmark::Counter(
+        entries / 1e9, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
 
 void ThreeNodes(benchmark::State &state)
@@ -209,7 +209,7 @@ BENCHMARK(ThreeNodes)->Arg(1)->Arg(16)->Arg(256)->Arg(4096);
 // One node in sync mode; the second voter acknowledges every MsgApp at once.
 class Pair
 {
-public:
+  public:
     Pair()
     {
         open_node(node_, 1, {1, 2}, false);
@@ -221,7 +221,6 @@ public:
         close_node(node_);
     }
     Pair(const Pair &) = delete;
-    Pair &operator=(const Pair &) = delete;
 
     void propose()
     {
@@ -233,7 +232,7 @@ public:
         return node_.applied;
     }
 
-private:
+  private:
     void answer(const rr_message &m)
     {
         rr_message answer{};
