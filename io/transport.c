@@ -293,8 +293,8 @@ int transport_add_peer(struct transport *transport, uint64_t node, const struct 
         return new_peer(transport, node, address, error);
     if (!io_address_equal(&peer->address, address)) {
         peer->address = *address;
+        peer->dial.deadline_ns = transport->now_ns; /* if it was waiting, no longer */
         dial_close(peer);
-        dial_hurry(peer);
     }
     return 0;
 }

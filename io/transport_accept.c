@@ -76,7 +76,7 @@ static void admit(struct guest *guest, struct peer *peer)
     hello.kind = HELLO_ANSWER;
     hello.to = peer->node;
     answer(guest, hello);
-    dial_hurry(peer);
+    dial_called(peer, &guest->who);
 }
 
 void guest_unpark(struct guest *guest, int err)

@@ -240,10 +240,13 @@ static void closed(struct peer *peer)
     dial->deadline_ns = transport->now_ns + pause - jitter;
 }
 
-void dial_hurry(struct peer *peer)
+void dial_called(struct peer *peer, const struct transport_peer *who)
 {
-    if (peer->dial.state == DIAL_IDLE)
-        peer->dial.deadline_ns = peer->transport->now_ns;
+    struct dial *dial = &peer->dial;
+    if (dial->state == DIAL_UP && who->boot > dial->who.boot)
+        dial_close(peer);
+    else if (dial->state == DIAL_IDLE)
+        dial->deadline_ns = peer->transport->now_ns;
 }
 
 void dial_tick(struct peer *peer)

@@ -162,8 +162,9 @@ void dial_init(struct peer *peer);
 void dial_tick(struct peer *peer);
 uint64_t dial_deadline(const struct peer *peer);
 void dial_close(struct peer *peer);
-/* The backoff is over: something says that the peer lives. */
-void dial_hurry(struct peer *peer);
+/* The peer has just called us. If it was restarted since we reached it, what we hold is dead,
+ * though its machine may never have told us; if we are waiting, the wait is over. */
+void dial_called(struct peer *peer, const struct transport_peer *who);
 /* A parked one's record became durable, or not. */
 void dial_unpark(struct peer *peer, int err);
 

@@ -152,6 +152,9 @@ static void test_kept_payload_stays_while_more_arrives(void)
     struct rr_block *kept = receiver->kept[0];
     uint32_t crc = crc32c(0, kept->bytes, 120000);
     receiver->keeps_blocks = false;
+    rr_block_put(block, 1);
+    block = make_run(entries, 4, 70, 30000); /* other bytes */
+    message = make_app(1, 2, entries, 4);
     for (int i = 0; i < 20; i++) {
         CHECK(world_send(&world, 0, &message) == 0);
         world_settle(&world);
