@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Recovery, in two passes over the log: the first finds its end, the newest state of every group
- * and what is live; the second hands out the live entries, copied into log blocks. Only then, and
- * only if nobody refused, is the directory touched: the tail is synced, and files behind it become
- * spares. Blocking.
+ * and what is live; the second hands out the live entries, copied into log blocks. Then the tail is
+ * synced; the segments behind it are spares. Blocking.
  *
  * Failure path: whatever is refused leaves the directory as it was, so that a crash in recovery
  * only repeats it.
@@ -325,31 +324,6 @@ static int hand_all_entries(struct recover *recover)
 /* ---- taking over
  * --------------------------------------------------------------------------------------- */
 
-/* The file behind the tail with place `file` becomes the next spare, or is removed if it is not a
- * whole segment (a spare that was lost is made again). */
-static int adopt_spare(struct recover *recover, uint32_t file)
-{
-    struct wal_segments *segments = &recover->wal->segments;
-    const struct io_ops *ops = segments->io->ops;
-    uint64_t number = recover->scan.numbers[file];
-    int fd = segments->ring[number % WAL_SEGMENTS_MAX].fd;
-    char from[WAL_PATH_SIZE];
-    char to[WAL_PATH_SIZE];
-    wal_segment_path(segments, from, number);
-    wal_segment_path(segments, to, segments->newest + 1);
-    int err = 0;
-    segments->ring[number % WAL_SEGMENTS_MAX].fd = -1;
-    if (recover->scan.sizes[file] != (int64_t)segments->segment_bytes) {
-        ops->close(segments->io, fd);
-        return ops->unlink(segments->io, from);
-    }
-    segments->newest++;
-    *wal_segment_at(segments, segments->newest) = (struct wal_segment){.fd = fd};
-    if (number != segments->newest)
-        err = ops->rename(segments->io, from, to);
-    return err ? err : ops->sync_dir(segments->io, segments->dir);
-}
-
 static int take_over(struct recover *recover)
 {
     struct wal *wal = recover->wal;
@@ -362,15 +336,10 @@ static int take_over(struct recover *recover)
     uint32_t tail = scan->end.file;
     for (uint32_t file = tail > 0 ? tail - 1 : 0; !err && file <= tail; file++)
         err = ops->fsync(wal->io, wal_segment_at(segments, scan->numbers[file])->fd);
-    segments->active = segments->newest = scan->numbers[tail];
-    for (uint32_t file = tail + 1; !err && file < scan->count; file++)
-        err = adopt_spare(recover, file);
-    if (err) {
-        segments->newest = scan->numbers[scan->count - 1]; /* so that all files are closed */
-        return rr_fail(recover->error, wal_error_of(err),
-                       "%s: the log's tail cannot be taken over: %s", wal->options.dir,
-                       strerror(-err));
-    }
+    if (err)
+        return rr_fail(recover->error, wal_error_of(err), "%s: the log's tail cannot be synced: %s",
+                       wal->options.dir, strerror(-err));
+    segments->active = scan->numbers[tail];
     bool is_aligned =
         scan->end.offset % wal->block_bytes == 0; /* else: written where blocks were smaller */
     segments->offset = is_aligned ? scan->end.offset : segments->segment_bytes;

@@ -68,35 +68,53 @@ static int list_segments(struct wal_scan *scan)
     if (err)
         return rr_fail(scan->error, RR_E_IO, "%s: cannot be listed: %s", segments->dir,
                        strerror(-err));
-    if (scan->count == 0 || overflow ||
-        scan->numbers[scan->count - 1] - scan->numbers[0] >= WAL_SEGMENTS_MAX)
+    if (scan->count == 0 || overflow)
         return rr_fail(scan->error, RR_E_CORRUPT,
-                       "%s: the log's segments are not those of one log (%u found, at most %u in "
-                       "one row); nothing "
-                       "was changed; replace this node by a new one",
+                       "%.300s: %u segments where there may be 1 to %u; nothing was changed; "
+                       "replace this node by a new one",
                        segments->dir, scan->count, WAL_SEGMENTS_MAX);
+    return 0;
+}
+
+/* Every segment was made whole before it got its name, and names are given in order: a gap or
+ * another size is not the work of a crash. */
+static int open_segment(struct wal_scan *scan, uint32_t file)
+{
+    struct wal_segments *segments = scan->segments;
+    struct io *io = segments->io;
+    char path[WAL_PATH_SIZE];
+    uint64_t expected = scan->numbers[0] + file;
+    wal_segment_path(segments, path, expected);
+    if (scan->numbers[file] != expected)
+        return rr_fail(scan->error, RR_E_CORRUPT,
+                       "%.300s: this segment is missing, later ones exist; nothing was changed; "
+                       "replace this node by a new one",
+                       path);
+    int fd = io->ops->open(io, path, wal_segment_open_flags(segments));
+    int64_t size = fd < 0 ? fd : io->ops->file_size(io, fd);
+    wal_segment_at(segments, expected)->fd = fd < 0 ? -1 : fd;
+    if (size < 0)
+        return rr_fail(scan->error, RR_E_IO, "%.300s: cannot be opened: %s", path,
+                       strerror((int)-size));
+    if ((uint64_t)size != segments->segment_bytes)
+        return rr_fail(scan->error, RR_E_CORRUPT,
+                       "%.300s: this segment has %lld bytes instead of %llu; nothing was changed; "
+                       "replace this node by a new one",
+                       path, (long long)size, (unsigned long long)segments->segment_bytes);
     return 0;
 }
 
 static int open_segments(struct wal_scan *scan)
 {
     struct wal_segments *segments = scan->segments;
-    struct io *io = segments->io;
     segments->oldest = segments->active = scan->numbers[0];
-    segments->newest = scan->numbers[scan->count - 1];
+    segments->newest = scan->numbers[0] + scan->count - 1;
     for (uint64_t number = segments->oldest; number <= segments->newest; number++)
         *wal_segment_at(segments, number) = (struct wal_segment){.fd = -1};
-    for (uint32_t i = 0; i < scan->count; i++) {
-        char path[WAL_PATH_SIZE];
-        wal_segment_path(segments, path, scan->numbers[i]);
-        int fd = io->ops->open(io, path, wal_segment_open_flags(segments));
-        scan->sizes[i] = fd < 0 ? fd : io->ops->file_size(io, fd);
-        wal_segment_at(segments, scan->numbers[i])->fd = fd < 0 ? -1 : fd;
-        if (scan->sizes[i] < 0)
-            return rr_fail(scan->error, RR_E_IO, "%s: cannot be opened: %s", path,
-                           strerror((int)-scan->sizes[i]));
-    }
-    return 0;
+    int err = 0;
+    for (uint32_t file = 0; !err && file < scan->count; file++)
+        err = open_segment(scan, file);
+    return err;
 }
 
 int wal_scan_open(struct wal_scan *scan, struct wal_segments *segments, uint32_t seed,
@@ -175,8 +193,8 @@ int wal_scan_refuse(struct wal_scan *scan, int err, struct wal_scan_place place,
 }
 
 /* Could the write at `place` of the loaded segment, whose header is `header`, be the next one? */
-static bool is_next(const struct wal_scan *scan, const struct wal_header *header,
-                    struct wal_scan_place place)
+static bool can_follow(const struct wal_scan *scan, const struct wal_header *header,
+                       struct wal_scan_place place)
 {
     if (header->epoch != scan->numbers[place.file])
         return false;
@@ -204,7 +222,7 @@ static int try_place(struct wal_scan *scan, struct wal_scan_place place)
     case WAL_HEADER_VALID:
         break;
     }
-    if (!is_next(scan, &header, place) || !wal_payload_check(&header, at + sizeof(header)))
+    if (!can_follow(scan, &header, place) || !wal_payload_check(&header, at + sizeof(header)))
         return 0;
     scan->header = header;
     scan->at = place;
@@ -216,15 +234,14 @@ static int try_place(struct wal_scan *scan, struct wal_scan_place place)
 static int peek_next_segment(struct wal_scan *scan)
 {
     uint32_t file = scan->end.file + 1;
-    if (scan->header.seq == 0 || file >= scan->count ||
-        scan->numbers[file] != scan->numbers[file - 1] + 1)
+    if (scan->header.seq == 0 || file >= scan->count)
         return 0;
     int err = read_segment(scan, file, scan->peek, WAL_BLOCK_MIN);
     if (err)
         return err;
     struct wal_header header;
     return wal_header_check(scan->peek, scan->seed, &header) == WAL_HEADER_VALID &&
-           is_next(scan, &header, (struct wal_scan_place){file, 0});
+           can_follow(scan, &header, (struct wal_scan_place){file, 0});
 }
 
 int wal_scan_next(struct wal_scan *scan, const uint8_t **payload)
@@ -250,9 +267,9 @@ void wal_scan_rewind(struct wal_scan *scan)
  * -------------------------------------------------------------------------------------- */
 
 /* Is there a header in the loaded segment, from `offset` on, that says `seq` was durable? */
-static bool find_proof(const struct wal_scan *scan, uint64_t offset, uint64_t size, uint64_t seq)
+static bool find_proof(const struct wal_scan *scan, uint64_t offset, uint64_t seq)
 {
-    for (; offset + WAL_BLOCK_MIN <= size; offset += WAL_BLOCK_MIN) {
+    for (; offset + WAL_BLOCK_MIN <= scan->segments->segment_bytes; offset += WAL_BLOCK_MIN) {
         struct wal_header header;
         if (wal_header_check(scan->buffer + offset, scan->seed, &header) == WAL_HEADER_VALID &&
             header.durable_seq >= seq)
@@ -261,23 +278,32 @@ static bool find_proof(const struct wal_scan *scan, uint64_t offset, uint64_t si
     return false;
 }
 
+/* Does the loaded segment begin with a write of its own lap? */
+static bool has_begun(const struct wal_scan *scan)
+{
+    struct wal_header header;
+    return wal_header_check(scan->buffer, scan->seed, &header) == WAL_HEADER_VALID &&
+           header.epoch == scan->numbers[scan->loaded];
+}
+
 int wal_scan_judge(struct wal_scan *scan)
 {
     uint64_t seq = scan->header.seq + 1;
-    if (scan->header.seq ==
-        0) /* creation made its first write durable, and recycling keeps a segment that has begun */
+    if (scan->header.seq == 0) /* creation made its first write durable, and recycling keeps a
+                                  segment that has begun */
         return wal_scan_refuse(scan, RR_E_CORRUPT, scan->damage, 0,
                                "(the log's oldest) is damaged or missing");
-    for (uint32_t file = scan->end.file; file < scan->count; file++) {
+    for (uint32_t file = scan->end.file; file < scan->count && file <= scan->end.file + 1; file++) {
         int err = load(scan, file);
         if (err)
             return err;
-        /* Beyond the next segment a look at its beginning is enough: it tells of a segment that is
-         * missing. */
-        uint64_t size = file <= scan->end.file + 1 ? scan->segments->segment_bytes : WAL_BLOCK_MIN;
-        if (find_proof(scan, file == scan->end.file ? scan->end.offset : 0, size, seq))
-            return wal_scan_refuse(scan, RR_E_CORRUPT, scan->damage, seq,
-                                   "is damaged, and was durable before");
+        bool is_next = file > scan->end.file;
+        if (!find_proof(scan, is_next ? 0 : scan->end.offset, seq))
+            continue;
+        if (is_next && !has_begun(scan)) /* so it is the next segment's first write that is gone */
+            scan->damage = (struct wal_scan_place){file, 0};
+        return wal_scan_refuse(scan, RR_E_CORRUPT, scan->damage, seq,
+                               "is damaged, and was durable before");
     }
     return 0;
 }

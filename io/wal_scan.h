@@ -26,7 +26,6 @@ struct wal_scan {
     struct rr_error *error;
     uint32_t seed;
     uint64_t numbers[WAL_SEGMENTS_MAX]; /* of the segments that exist, ascending */
-    int64_t sizes[WAL_SEGMENTS_MAX];
     uint32_t count;
     uint8_t *buffer;              /* segment_bytes: the loaded segment, zeros where it is shorter */
     uint8_t *peek;                /* WAL_BLOCK_MIN */
