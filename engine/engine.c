@@ -210,6 +210,7 @@ int engine_open_on(struct io *io, const struct rr_engine_options *options,
     if (rc == 0)
         rc = start_loop(made, error);
     if (rc != 0) {
+        io->ops->join(io); /* the transport may have submitted something already */
         free_parts(made);
         return rc;
     }
@@ -254,16 +255,11 @@ static void close_on_loop(struct rr_engine *engine, struct command *command)
     struct rr_group *group = engine->group;
     if (group)
         proposal_queue_close(&group->queue);
-    if (close->mode == RR_CLOSE_DRAIN) {
-        engine->phase = ENGINE_DRAINING;
-        engine->close_deadline_ns =
-            engine->now_ns +
-            (group ? 2 * group->options.election_ticks * group->tick_ns : 100 * MS);
-        return;
-    }
-    if (group)
-        group_fail_all(group, RR_E_CLOSED);
-    engine->phase = ENGINE_ENDED;
+    engine->phase = ENGINE_DRAINING;
+    engine->close_deadline_ns = engine->now_ns;
+    if (close->mode == RR_CLOSE_DRAIN)
+        engine->close_deadline_ns +=
+            group ? 2 * group->options.election_ticks * group->tick_ns : 100 * MS;
 }
 
 int rr_engine_close(struct rr_engine *engine, enum rr_close_mode mode)

@@ -4,9 +4,9 @@
  * world. Loop thread only, but for the proposal queue (any thread) and the status page (written by
  * the loop, read by any).
  *
- *      queue ──propose.c──▶ core ──ready.c──▶ WAL, transport, apply stage
+ *      queue ──propose.c──▶ core ──pipeline.c──▶ WAL, transport, apply stage
  *                             ▲                  │
- *                             └── responses, held back until durable_seq covers them (ready.c)
+ *                             └── responses, held back until durable_seq covers them (pipeline.c)
  *
  * Failure path: group_stop, for a poisoned log or a failed state machine: the core steps down and
  * is not touched again, so that the node neither acks, votes nor campaigns; every outstanding
@@ -20,7 +20,7 @@
 #include "engine/log_cache.h"
 #include "engine/outcomes.h"
 #include "engine/proposal_queue.h"
-#include "engine/status.h"
+#include "engine/group_status.h"
 
 /* A response that the core wants delivered once what it vouches for is durable. */
 struct held_response {
@@ -145,7 +145,7 @@ void group_refuse_queued(struct rr_group *group, int status);
 /* Before the loop sleeps: arms the queue's wake-up. False: there is work at once. */
 bool group_may_sleep(struct rr_group *group);
 
-/* ---- ready.c --------------------------------------------------------------- */
+/* ---- pipeline.c --------------------------------------------------------------- */
 
 int held_init(struct held_responses *held);
 void held_fini(struct held_responses *held);

@@ -131,16 +131,12 @@ static int take_log(struct rr_group *group, const struct rr_state_machine *machi
     return 0;
 }
 
-/* The state machine says how far it is; what it lacks up to the snapshot is restored. */
-static int open_state_machine(struct rr_group *group, const struct rr_state_machine *machine,
-                              struct rr_error *error)
+/* The state machine has said how far it is; what it lacks up to the snapshot is restored. */
+static int meet_state_machine(struct rr_group *group, const struct rr_state_machine *machine,
+                              uint64_t applied, struct rr_error *error)
 {
     const struct log_snapshot *snapshot = group->log.snapshot;
     uint64_t snapshot_index = snapshot->snapshot.metadata.index;
-    uint64_t applied = 0;
-    int rc = machine->open(machine->ctx, &applied);
-    if (rc != 0)
-        return rr_fail(error, RR_E_STATE_MACHINE, "the state machine did not open (%d)", rc);
     if (applied > group->log.last)
         return rr_fail(error, RR_E_CORRUPT,
                        "%s: the state machine has applied index %llu, but the log ends at %llu: "
@@ -148,7 +144,7 @@ static int open_state_machine(struct rr_group *group, const struct rr_state_mach
                        group->engine->dir, (unsigned long long)applied,
                        (unsigned long long)group->log.last);
     if (applied < snapshot_index && snapshot->has_data && !group->must_stage_first_state) {
-        rc = snapshot_restore_now(machine, &snapshot->snapshot);
+        int rc = snapshot_restore_now(machine, &snapshot->snapshot);
         if (rc != 0)
             return rr_fail(error, RR_E_STATE_MACHINE,
                            "the state machine did not restore the snapshot of index %llu (%d)",
@@ -159,6 +155,17 @@ static int open_state_machine(struct rr_group *group, const struct rr_state_mach
     group->log.initial = group->staged;
     group_set_conf_state(group, &snapshot->snapshot.metadata.conf_state, snapshot_index);
     return 0;
+}
+
+static int open_log(struct rr_group *group, const struct rr_state_machine *machine,
+                    struct rr_error *error)
+{
+    uint64_t applied = 0;
+    int rc = machine->open(machine->ctx, &applied);
+    if (rc != 0)
+        return rr_fail(error, RR_E_STATE_MACHINE, "the state machine did not open (%d)", rc);
+    rc = take_log(group, machine, error);
+    return rc == 0 ? meet_state_machine(group, machine, applied, error) : rc;
 }
 
 /* ---- the core -------------------------------------------------------------- */
@@ -230,9 +237,7 @@ static int make_group(struct rr_group *group, const struct rr_group_options *opt
     group->snapshot.group = group;
     if (copy_peers(group) != 0)
         return rr_fail(error, RR_E_NO_MEMORY, "out of memory");
-    rc = take_log(group, machine, error);
-    if (rc == 0)
-        rc = open_state_machine(group, machine, error);
+    rc = open_log(group, machine, error);
     if (rc == 0)
         rc = start_stages(group, machine, error);
     return rc == 0 ? start_core(group, error) : rc;

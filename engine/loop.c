@@ -107,24 +107,25 @@ static void run_commands(struct rr_engine *engine)
 
 /* ---- closing --------------------------------------------------------------- */
 
-/*      RUNNING ──close──▶ DRAINING ──every outcome given, or time is up──▶ MARKING ──tail proven,
- * or time is up──▶ ENDED
- *         └────────────────────────────────abort────────────────────────────────────────────────────────────▲
- */
+/* RUNNING --close--> DRAINING --every outcome given, or late--> MARKING --tail proven, or late-->
+ * ENDED. An abort is a close that is late from the beginning. */
 static uint64_t advance_close(struct rr_engine *engine, uint64_t now_ns)
 {
     struct rr_group *group = engine->group;
     bool is_late = now_ns >= engine->close_deadline_ns;
+    uint64_t deadline = engine->close_deadline_ns;
     if (engine->phase == ENGINE_DRAINING && (!group || group_is_quiet(group) || is_late)) {
         if (group)
             group_fail_all(group, RR_E_CLOSED);
         wal_close_mark(engine->wal);
         engine->phase = ENGINE_MARKING;
-        return now_ns; /* submit the mark */
-    }
-    if (engine->phase == ENGINE_MARKING && (wal_is_idle(engine->wal) || is_late))
+        deadline = now_ns; /* submit the mark */
+    } else if (engine->phase == ENGINE_MARKING && wal_is_idle(engine->wal)) {
         engine->phase = ENGINE_ENDED;
-    return engine->phase == ENGINE_RUNNING ? UINT64_MAX : engine->close_deadline_ns;
+    }
+    if (engine->phase == ENGINE_MARKING && is_late)
+        engine->phase = ENGINE_ENDED;
+    return deadline;
 }
 
 bool loop_turn(void *ctx, uint64_t now_ns, uint64_t *deadline_ns)

@@ -117,6 +117,7 @@ struct cut {
     uint64_t next_index;
     uint64_t term;
     uint64_t payload_left; /* of the uncommitted budget */
+    bool is_tail_empty;    /* nothing is uncommitted */
     uint32_t count, count_max;
     uint32_t crc;
 };
@@ -159,10 +160,13 @@ static void place_all(struct rr_group *group, struct cut *cut)
     struct proposal_view view;
     while (cut->count < cut->count_max && proposal_queue_next(&group->queue, &next, &view)) {
         uint64_t payload = (uint64_t)view.size + ENVELOPE_SIZE;
-        if (bound_of(view.size) > (uint64_t)(cut->end - cut->at) || payload > cut->payload_left)
+        if (bound_of(view.size) > (uint64_t)(cut->end - cut->at))
+            break;
+        /* As in the core: the first entry of an empty tail is never too much. */
+        if (payload > cut->payload_left && !(cut->is_tail_empty && cut->count == 0))
             break;
         place(cut, &view);
-        cut->payload_left -= payload;
+        cut->payload_left -= rr_min_u64(payload, cut->payload_left);
         cut->cursor = next;
     }
     sum(cut);
@@ -215,6 +219,7 @@ static size_t cut_one(struct rr_group *group)
                       .next_index = core.last_index + 1,
                       .term = core.hard_state.term,
                       .payload_left = group->options.max_uncommitted_bytes - uncommitted,
+                      .is_tail_empty = uncommitted == 0,
                       .count_max = room < GROUP_BATCH_MAX ? room : GROUP_BATCH_MAX};
     RR_ASSERT(core.last_index == group->log.last && cut.term == group->staged.term);
     struct wal *wal = group->engine->wal;

@@ -6,7 +6,7 @@
 #include <pthread.h>
 
 #define PRODUCERS    4
-#define PER_PRODUCER 50000
+#define PER_PRODUCER 20000
 #define PAYLOAD_MAX  200
 
 static bool push_one(struct proposal_queue *queue, const void *data, uint32_t size, uint64_t tag)
@@ -122,7 +122,7 @@ static void *produce(void *arg)
         uint32_t size = (uint32_t)((i * 7 + producer->id) % PAYLOAD_MAX);
         memset(bytes, (int)(i & 0xff), size);
         while (!push_one(producer->queue, bytes, size, producer->id << 32 | i))
-            ;
+            sched_yield();
     }
     return NULL;
 }
@@ -158,6 +158,7 @@ static void test_queue_many_producers_lose_and_mix_nothing(void)
             taken++;
         }
         proposal_queue_release(&queue, cursor);
+        sched_yield();
     }
     for (int i = 0; i < PRODUCERS; i++)
         pthread_join(threads[i], NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The engine: link it, give it a state machine, propose bytes; every write is durable on a quorum before it is
- * acknowledged.
+ * The engine: link it, give it a state machine, propose bytes; every write is durable on a quorum
+ * before it is acknowledged.
  */
 #ifndef RINGRAFT_RINGRAFT_H
 #define RINGRAFT_RINGRAFT_H
@@ -30,13 +30,19 @@ struct rr_apply_entry {
 };
 
 struct rr_state_machine {
-    size_t size;  /* sizeof(struct rr_state_machine) */
+    size_t size; /* sizeof(struct rr_state_machine) */
     void *ctx;
-    /* The last applied index: a durable state machine resumes where it was, a volatile one says 0. */
+    /* Called first, once per rr_group_open, on the thread that opens the group; so are the snapshot
+     * and restore functions as far as opening needs them. Afterwards all calls come from the apply
+     * thread (the loop for inline groups). `*applied`: the last applied index; a durable state
+     * machine resumes where it was, a volatile one says 0. */
     int (*open)(void *ctx, uint64_t *applied);
-    /* In order, never skipped. results[i] is handed to the proposer's completion. Nonzero stops the group. */
-    int (*apply)(void *ctx, const struct rr_apply_entry *entries, uint32_t count, uint64_t *results);
-    /* begin fixes a point in time on the apply thread; read gives up to `cap` bytes, *size 0 at the end. */
+    /* In order, never skipped. results[i] is handed to the proposer's completion. Nonzero stops the
+     * group. */
+    int (*apply)(void *ctx, const struct rr_apply_entry *entries, uint32_t count,
+                 uint64_t *results);
+    /* begin fixes a point in time on the apply thread; read gives up to `cap` bytes, *size 0 at the
+     * end. */
     int (*snapshot_begin)(void *ctx, void **snapshot);
     int (*snapshot_read)(void *ctx, void *snapshot, uint8_t *buf, size_t cap, size_t *size);
     void (*snapshot_end)(void *ctx, void *snapshot);
@@ -44,13 +50,15 @@ struct rr_state_machine {
     int (*restore_begin)(void *ctx, void **restore);
     int (*restore_write)(void *ctx, void *restore, const uint8_t *buf, size_t size);
     int (*restore_end)(void *ctx, void *restore, bool complete);
-    uint64_t (*hash)(void *ctx);  /* optional: compared across replicas by tests and tools */
+    uint64_t (*hash)(void *ctx); /* optional: compared across replicas by tests and tools */
 };
 
-/* ---- completions ------------------------------------------------------------------------------ */
+/* ---- completions ------------------------------------------------------------------------------
+ */
 
-/* One per accepted proposal. status: RR_OK (committed, durable on a quorum, applied; result is the state machine's);
- * certainly not in the log: RR_E_NOT_LEADER, RR_E_BUSY, RR_E_CLOSED, RR_E_TOO_LARGE; perhaps: RR_E_UNKNOWN_OUTCOME. */
+/* One per accepted proposal. status: RR_OK (committed, durable on a quorum, applied; result is the
+ * state machine's); certainly not in the log: RR_E_NOT_LEADER, RR_E_BUSY, RR_E_CLOSED,
+ * RR_E_TOO_LARGE; perhaps: RR_E_UNKNOWN_OUTCOME. */
 struct rr_completion {
     uint64_t tag;
     int32_t status;
@@ -60,17 +68,19 @@ struct rr_completion {
     uint64_t result;
 };
 
-/* ---- engine ------------------------------------------------------------------------------------- */
+/* ---- engine -------------------------------------------------------------------------------------
+ */
 
 struct rr_peer_address {
     uint64_t node;
-    const char *address;  /* "127.0.0.1:7001" */
+    const char *address; /* "127.0.0.1:7001" */
 };
 
 enum rr_create_mode {
-    RR_CREATE_NEVER = 0,      /* the directory must hold a node */
-    RR_CREATE_BOOTSTRAP = 1,  /* an empty directory becomes an initial voter; a used one is opened as it is */
-    RR_CREATE_JOIN = 2,       /* an empty directory waits for its first snapshot */
+    RR_CREATE_NEVER = 0, /* the directory must hold a node */
+    RR_CREATE_BOOTSTRAP =
+        1, /* an empty directory becomes an initial voter; a used one is opened as it is */
+    RR_CREATE_JOIN = 2, /* an empty directory waits for its first snapshot */
 };
 
 enum rr_backend { RR_BACKEND_AUTO = 0, RR_BACKEND_URING = 1, RR_BACKEND_POSIX = 2 };
@@ -79,12 +89,12 @@ enum rr_backend { RR_BACKEND_AUTO = 0, RR_BACKEND_URING = 1, RR_BACKEND_POSIX = 
 struct rr_engine_options {
     size_t size;
     const char *dir;
-    const char *listen;                     /* "127.0.0.1:7001" */
+    const char *listen; /* "127.0.0.1:7001" */
     uint64_t cluster_id;
     uint64_t node_id;
     enum rr_create_mode create;
     enum rr_backend backend;
-    bool insecure;                          /* addresses off loopback, without TLS */
+    bool insecure; /* addresses off loopback, without TLS */
     uint64_t segment_bytes;
     uint64_t wal_bytes_max;
     uint32_t wal_write_bytes_max;
@@ -93,25 +103,29 @@ struct rr_engine_options {
     uint32_t frame_bytes_max;
     uint64_t log_cache_bytes;
     uint32_t peer_queue_bytes_max;
-    void (*log)(void *ctx, int level, const char *line);  /* rare lines for humans; NULL: silent */
+    void (*log)(void *ctx, int level, const char *line); /* rare lines for humans; NULL: silent */
     void *log_ctx;
 };
 
-int rr_engine_open(const struct rr_engine_options *options, struct rr_engine **engine, struct rr_error *error);
+int rr_engine_open(const struct rr_engine_options *options, struct rr_engine **engine,
+                   struct rr_error *error);
 
 enum rr_close_mode {
-    RR_CLOSE_DRAIN = 0,  /* accepted proposals get their real outcome first (bounded by two election timeouts) */
-    RR_CLOSE_ABORT = 1,  /* at once; appended and uncommitted proposals get RR_E_UNKNOWN_OUTCOME */
+    RR_CLOSE_DRAIN =
+        0, /* accepted proposals get their real outcome first (bounded by two election timeouts) */
+    RR_CLOSE_ABORT = 1, /* at once; appended and uncommitted proposals get RR_E_UNKNOWN_OUTCOME */
 };
 /* Every outstanding completion has been called when this returns. Not from a callback. */
 int rr_engine_close(struct rr_engine *engine, enum rr_close_mode mode);
 
-/* ---- group --------------------------------------------------------------------------------------- */
+/* ---- group
+ * --------------------------------------------------------------------------------------- */
 
 struct rr_group_options {
     size_t size;
-    uint64_t group_id;                      /* 1 is as good as any */
-    /* The initial voters (BOOTSTRAP; identical on each), and where every peer lives. Includes this node. */
+    uint64_t group_id; /* 1 is as good as any */
+    /* The initial voters (BOOTSTRAP; identical on each), and where every peer lives. Includes this
+     * node. */
     const struct rr_peer_address *peers;
     uint32_t peer_count;
     uint32_t tick_ms;
@@ -126,17 +140,19 @@ struct rr_group_options {
     uint32_t proposal_queue_entries;
     uint64_t proposal_queue_bytes;
     uint64_t apply_backlog_bytes;
-    uint64_t snapshot_log_bytes;            /* take a snapshot after so many padded bytes */
-    bool apply_inline;                      /* the state machine is cheap: apply on the loop */
+    uint64_t snapshot_log_bytes; /* take a snapshot after so many padded bytes */
+    bool apply_inline;           /* the state machine is cheap: apply on the loop */
     void (*on_complete)(void *ctx, const struct rr_completion *completions, uint32_t count);
     void *ctx;
 };
 
 int rr_group_open(struct rr_engine *engine, const struct rr_group_options *options,
-                  const struct rr_state_machine *state_machine, struct rr_group **group, struct rr_error *error);
+                  const struct rr_state_machine *state_machine, struct rr_group **group,
+                  struct rr_error *error);
 
-/* Any thread; never waits. Copies the bytes. Negative: refused, certainly not in the log, no completion follows
- * (RR_E_BUSY: queue full; RR_E_TOO_LARGE; RR_E_CLOSED). 0: exactly one completion. May be called from on_complete. */
+/* Any thread; never waits. Copies the bytes. Negative: refused, certainly not in the log, no
+ * completion follows (RR_E_BUSY: queue full; RR_E_TOO_LARGE; RR_E_CLOSED). 0: exactly one
+ * completion. May be called from on_complete. */
 int rr_propose(struct rr_group *group, const void *data, uint32_t size, uint64_t tag);
 
 struct rr_proposal {
@@ -144,7 +160,8 @@ struct rr_proposal {
     uint32_t size;
     uint64_t tag;
 };
-/* How many of the items, from the first on, were accepted (each gets one completion); negative if none was. */
+/* How many of the items, from the first on, were accepted (each gets one completion); negative if
+ * none was. */
 int rr_propose_batch(struct rr_group *group, const struct rr_proposal *items, uint32_t count);
 
 /* Any thread: a consistent picture as of the end of a recent turn. */
@@ -152,11 +169,12 @@ struct rr_group_status {
     size_t size;
     uint64_t node_id, group_id;
     uint64_t term, vote, commit, applied, last_index, first_index, lead;
-    uint8_t role;                           /* enum rr_state of <ringraft/raft.h> */
+    uint8_t role; /* enum rr_state of <ringraft/raft.h> */
     uint8_t voter_count;
-    int32_t error;                          /* why the group or node stopped (RR_E_POISONED, RR_E_STATE_MACHINE…), or 0 */
+    int32_t error; /* why the group or node stopped (RR_E_POISONED, RR_E_STATE_MACHINE…), or 0 */
     uint64_t snapshot_index;
-    bool snapshot_too_large;                /* the state machine's snapshot exceeds 64 KiB: the log is not compacted */
+    bool snapshot_too_large; /* the state machine's snapshot exceeds 64 KiB: the log is not
+                                compacted */
     uint64_t durable_writes, entries_written, wal_bytes, wal_padded_bytes;
     uint64_t segments_recycled, segments_zeroed;
     uint64_t enter_count, wake_count, turn_count;
@@ -164,12 +182,12 @@ struct rr_group_status {
     uint64_t messages_sent, messages_received;
     struct {
         uint64_t node, match, next;
-        uint8_t state;                      /* enum rr_progress_state */
+        uint8_t state; /* enum rr_progress_state */
         bool active, connected;
-        int32_t refusal;                    /* why the peer refuses this node or is refused, or 0 */
+        int32_t refusal; /* why the peer refuses this node or is refused, or 0 */
     } peers[31];
     uint32_t peer_count;
-    bool durable_direct;                    /* O_DIRECT|DSYNC in use */
+    bool durable_direct; /* O_DIRECT|DSYNC in use */
     bool ram_file_system;
     char backend[12];
 };

@@ -3,8 +3,8 @@
  * A group's status as any thread may read it: the loop writes a copy now and then, readers take it
  * without a lock and repeat if the loop wrote meanwhile (a sequence lock over atomic words).
  */
-#ifndef RR_ENGINE_STATUS_H
-#define RR_ENGINE_STATUS_H
+#ifndef RR_ENGINE_GROUP_STATUS_H
+#define RR_ENGINE_GROUP_STATUS_H
 
 #include <ringraft/ringraft.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/status.h"
+#include "engine/group_status.h"
 
 #include "engine/group.h"
 #include "proto/base.h"
