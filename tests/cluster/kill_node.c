@@ -185,6 +185,7 @@ static bool open_node(struct kill_node *node, const struct kill_node_options *op
         .node_id = options->node,
         .create = RR_CREATE_BOOTSTRAP,
         .segment_bytes = 1u << 20,
+        .entry_bytes_max = 64u << 10,
     };
     if (rr_engine_open(&engine_options, &node->engine, error) != 0)
         return false;
