@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a unit test needs: CHECK (prints file, line and expression, exits 1), RUN (names the test), SKIP (exits 77).
+ * What a unit test needs: CHECK (prints file, line and expression, exits 1), RUN (names the test),
+ * SKIP (exits 77).
  */
 #ifndef RR_TESTS_CHECK_H
 #define RR_TESTS_CHECK_H
@@ -13,7 +14,8 @@
     ((x) ? (void)0                                                                                 \
          : (fprintf(stderr, "%s:%d: CHECK(%s) failed\n", __FILE__, __LINE__, #x), exit(1)))
 
-#define CHECK_EQ_U64(a, b) check_eq_u64(__FILE__, __LINE__, #a " == " #b, (unsigned long long)(a), (unsigned long long)(b))
+#define CHECK_EQ_U64(a, b)                                                                         \
+    check_eq_u64(__FILE__, __LINE__, #a " == " #b, (unsigned long long)(a), (unsigned long long)(b))
 
 static inline void check_eq_u64(const char *file, int line, const char *what, unsigned long long a,
                                 unsigned long long b)
