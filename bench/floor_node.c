@@ -85,8 +85,7 @@ struct floor_node {
     _Atomic bool is_quitting;
 };
 
-/* ---- log ----------------------------------------------------------------------------------------
- */
+/* ---- log ----------------------------------------------------------------- */
 
 static void on_durable(void *ctx, uint64_t durable_seq)
 {
@@ -160,8 +159,7 @@ static void collect_durable(struct floor_node *node)
         node->durable = node->pending[node->pending_head++ % PENDING].count;
 }
 
-/* ---- leader: messages out, counts in ------------------------------------------------------------
- */
+/* ---- leader: messages out, counts in ------------------------------------- */
 
 static void send_messages(struct link *link);
 
@@ -230,8 +228,7 @@ static void connect_done(struct io_op *op)
     arm_receive(link, receive_acks_done, 4096);
 }
 
-/* ---- follower: messages in, counts out ----------------------------------------------------------
- */
+/* ---- follower: messages in, counts out ----------------------------------- */
 
 static void send_ack(struct link *link);
 
@@ -292,8 +289,7 @@ static void accept_done(struct io_op *op)
     arm_receive(link, receive_messages_done, STREAM_BYTES);
 }
 
-/* ---- the run ------------------------------------------------------------------------------------
- */
+/* ---- the run ------------------------------------------------------------- */
 
 static void begin_run(struct floor_node *node, uint64_t now)
 {
@@ -384,8 +380,7 @@ static bool turn(void *ctx, uint64_t now_ns, uint64_t *deadline_ns)
     return !atomic_load(&node->is_quitting);
 }
 
-/* ---- the process --------------------------------------------------------------------------------
- */
+/* ---- the process --------------------------------------------------------- */
 
 static int ignore_state(void *ctx, const struct wal_state *state)
 {

@@ -16,8 +16,7 @@
 
 #define PROGRESS_MS 200
 
-/* ---- the state machine: counts entries and chains a cheap hash over them ----------------------
- */
+/* ---- the state machine: counts entries and chains a cheap hash over them ---- */
 
 struct tally {
     uint64_t applied;
@@ -108,8 +107,7 @@ static int tally_restore_end(void *ctx, void *restore, bool complete)
     return complete ? 0 : RR_E_CORRUPT;
 }
 
-/* ---- the process ------------------------------------------------------------------------------
- */
+/* ---- the process --------------------------------------------------------- */
 
 struct replica {
     struct control control;

@@ -88,8 +88,7 @@ static void announce(struct run *run, const char *what, uint32_t size)
         fprintf(stderr, "\r\033[K%5.0f s  %s %u", seconds_since(&run->started), what, size);
 }
 
-/* ---- one row ------------------------------------------------------------------------------------
- */
+/* ---- one row ------------------------------------------------------------- */
 
 static bool is_depth1(enum load_shape shape)
 {
@@ -224,8 +223,7 @@ static bool run_row(struct run *run, const struct row_kind *kind)
     return true;
 }
 
-/* ---- the run ------------------------------------------------------------------------------------
- */
+/* ---- the run ------------------------------------------------------------- */
 
 static bool is_wanted(const struct bench_options *options, const struct row_kind *kind)
 {

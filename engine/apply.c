@@ -23,7 +23,7 @@ void apply_fini(struct apply *apply)
     }
 }
 
-/* ---- the worker's side ----------------------------------------------------- */
+/* ---- the worker's side --------------------------------------------------- */
 
 /* The user's entries of the batch without their envelopes; how many there are, or an error. */
 static int unwrap(struct apply *apply, const struct apply_batch *batch)
@@ -100,7 +100,7 @@ static void batch_run(struct io_job *job)
         apply->options.on_complete(apply->options.ctx, batch->completions, batch->completion_count);
 }
 
-/* ---- the loop's side ------------------------------------------------------- */
+/* ---- the loop's side ----------------------------------------------------- */
 
 static void batch_done(struct io_job *job)
 {

@@ -31,7 +31,7 @@ void engine_log(struct rr_engine *engine, int level, const char *format, ...)
     engine->options.log(engine->options.log_ctx, level, line);
 }
 
-/* ---- the WAL's and the transport's handlers: they record ------------------- */
+/* ---- the WAL's and the transport's handlers: they record ----------------- */
 
 static void on_durable(void *ctx, uint64_t durable_seq)
 {
@@ -56,7 +56,7 @@ static void on_peer_up(void *ctx, uint64_t node)
     engine_log(engine, ENGINE_LOG_INFO, "connected to node %llu", (unsigned long long)node);
 }
 
-/* ---- opening --------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------- */
 
 static uint64_t random_not_zero(struct io *io)
 {
@@ -242,7 +242,7 @@ int rr_engine_open(const struct rr_engine_options *options, struct rr_engine **e
     return 0;
 }
 
-/* ---- closing --------------------------------------------------------------- */
+/* ---- closing ------------------------------------------------------------- */
 
 struct close_command {
     struct command command;

@@ -46,7 +46,7 @@ void group_set_conf_state(struct rr_group *group, const struct rr_conf_state *co
     }
 }
 
-/* ---- beginning and end ----------------------------------------------------- */
+/* ---- beginning and end --------------------------------------------------- */
 
 void group_adopt(struct rr_engine *engine, struct command *command)
 {
@@ -125,7 +125,7 @@ void group_free(struct rr_group *group)
     free(group);
 }
 
-/* ---- a turn ---------------------------------------------------------------- */
+/* ---- a turn -------------------------------------------------------------- */
 
 /* Time comes from the clock, not from counting: late turns deliver what is due. After a stall
  * longer than an election timeout only one tick, or this node would campaign against a leader it

@@ -116,7 +116,7 @@ struct rr_group {
     _Alignas(64) struct proposal_queue queue;
 };
 
-/* ---- group.c --------------------------------------------------------------- */
+/* ---- group.c ------------------------------------------------------------- */
 
 /* On the loop, once: peers are dialled, the first state is staged, time begins. */
 void group_adopt(struct rr_engine *engine, struct command *command);
@@ -136,7 +136,7 @@ void group_complete(struct rr_group *group, const struct rr_completion *completi
 void group_set_conf_state(struct rr_group *group, const struct rr_conf_state *conf_state,
                           uint64_t index);
 
-/* ---- propose.c ------------------------------------------------------------- */
+/* ---- propose.c ----------------------------------------------------------- */
 
 /* Cuts waiting proposals into the log, as DESIGN 4.1 says when. */
 void group_propose(struct rr_group *group, uint64_t now_ns);
@@ -145,7 +145,7 @@ void group_refuse_queued(struct rr_group *group, int status);
 /* Before the loop sleeps: arms the queue's wake-up. False: there is work at once. */
 bool group_may_sleep(struct rr_group *group);
 
-/* ---- pipeline.c --------------------------------------------------------------- */
+/* ---- pipeline.c ---------------------------------------------------------- */
 
 int held_init(struct held_responses *held);
 void held_fini(struct held_responses *held);
@@ -158,7 +158,7 @@ void group_release(struct rr_group *group);
 /* A state section as of now, with this snapshot. */
 int group_stage_state(struct rr_group *group);
 
-/* ---- snapshot_policy.c ----------------------------------------------------- */
+/* ---- snapshot_policy.c --------------------------------------------------- */
 
 /* Takes a snapshot when enough was logged; finishes one that was taken; rewrites what hinders
  * recycling. */

@@ -30,7 +30,7 @@ static void core_free(void *ctx, void *ptr, size_t size)
     free(ptr);
 }
 
-/* ---- options --------------------------------------------------------------- */
+/* ---- options ------------------------------------------------------------- */
 
 static int check_state_machine(const struct rr_state_machine *machine, struct rr_error *error)
 {
@@ -68,7 +68,7 @@ static int copy_peers(struct rr_group *group)
     return 0;
 }
 
-/* ---- the log it begins with ------------------------------------------------ */
+/* ---- the log it begins with ---------------------------------------------- */
 
 static int compare_ids(const void *a, const void *b)
 {
@@ -168,7 +168,7 @@ static int open_log(struct rr_group *group, const struct rr_state_machine *machi
     return rc == 0 ? meet_state_machine(group, machine, applied, error) : rc;
 }
 
-/* ---- the core -------------------------------------------------------------- */
+/* ---- the core ------------------------------------------------------------ */
 
 static int start_core(struct rr_group *group, struct rr_error *error)
 {
@@ -222,7 +222,7 @@ static int start_stages(struct rr_group *group, const struct rr_state_machine *m
     return rc == 0 ? 0 : rr_fail(error, rc, "out of memory for the group's queues");
 }
 
-/* ---- the door -------------------------------------------------------------- */
+/* ---- the door ------------------------------------------------------------ */
 
 static int make_group(struct rr_group *group, const struct rr_group_options *options,
                       const struct rr_state_machine *machine, struct rr_error *error)

@@ -35,7 +35,7 @@ void log_cache_take(struct log_cache *to, struct log_cache *from)
     memset(from, 0, sizeof(*from));
 }
 
-/* ---- chunks ---------------------------------------------------------------- */
+/* ---- chunks -------------------------------------------------------------- */
 
 static struct rr_entry **chunk_slot(const struct log_cache *log, uint64_t index)
 {
@@ -89,7 +89,7 @@ static int chunk_need(struct log_cache *log, uint64_t index)
     return *slot ? 0 : RR_E_NO_MEMORY;
 }
 
-/* ---- accounting of blocks -------------------------------------------------- */
+/* ---- accounting of blocks ------------------------------------------------ */
 
 /* What the entry at `index` adds to block_bytes: its block, unless the entry before it lies in the
  * same one. */
@@ -101,7 +101,7 @@ static uint64_t block_share(const struct log_cache *log, uint64_t index)
     return block->cap;
 }
 
-/* ---- conf-change indexes --------------------------------------------------- */
+/* ---- conf-change indexes ------------------------------------------------- */
 
 static RR_COLD int conf_change_add(struct log_cache *log, uint64_t index)
 {
@@ -126,7 +126,7 @@ static void conf_changes_keep(struct log_cache *log, uint64_t from, uint64_t to)
     log->conf_change_count = kept;
 }
 
-/* ---- the log --------------------------------------------------------------- */
+/* ---- the log ------------------------------------------------------------- */
 
 int log_cache_append(struct log_cache *log, const struct rr_entry *entries, uint32_t count)
 {
@@ -229,7 +229,7 @@ void log_cache_fini(struct log_cache *log)
     log->chunks = NULL;
 }
 
-/* ---- small writes ---------------------------------------------------------- */
+/* ---- small writes -------------------------------------------------------- */
 
 static void cache_block_free(struct rr_block *block)
 {
@@ -294,7 +294,7 @@ void log_cache_move_small(struct log_cache *log, uint64_t first, uint32_t count)
     }
 }
 
-/* ---- snapshots ------------------------------------------------------------- */
+/* ---- snapshots ----------------------------------------------------------- */
 
 static void log_snapshot_free(struct rr_block *block)
 {
@@ -344,7 +344,7 @@ void log_cache_set_snapshot(struct log_cache *log, struct log_snapshot *snapshot
     log->snapshot = snapshot;
 }
 
-/* ---- the core's storage ---------------------------------------------------- */
+/* ---- the core's storage -------------------------------------------------- */
 
 static int storage_initial_state(void *ctx, struct rr_hard_state *hard_state,
                                  struct rr_conf_state *conf_state)

@@ -14,7 +14,7 @@
 
 #include "proto/base.h"
 
-/* ---- inbound messages ------------------------------------------------------ */
+/* ---- inbound messages ---------------------------------------------------- */
 
 /* What a peer may send. Proposals and reads are not forwarded; the rest is local to a node. */
 static bool is_peer_message(uint8_t type)
@@ -75,7 +75,7 @@ void loop_on_peer_down(void *ctx, uint64_t node)
         rr_raw_node_report_unreachable(engine->group->node, node);
 }
 
-/* ---- commands -------------------------------------------------------------- */
+/* ---- commands ------------------------------------------------------------ */
 
 void engine_post(struct rr_engine *engine, struct command *command)
 {
@@ -105,7 +105,7 @@ static void run_commands(struct rr_engine *engine)
     }
 }
 
-/* ---- closing --------------------------------------------------------------- */
+/* ---- closing ------------------------------------------------------------- */
 
 /* RUNNING --close--> DRAINING --every outcome given, or late--> MARKING --tail proven, or late-->
  * ENDED. An abort is a close that is late from the beginning. */

@@ -61,7 +61,7 @@ static RR_COLD int held_grow(struct held_responses *held)
     return 0;
 }
 
-/* ---- staging an append ----------------------------------------------------- */
+/* ---- staging an append --------------------------------------------------- */
 
 int group_stage_state(struct rr_group *group)
 {
@@ -141,7 +141,7 @@ static int stage_append(struct rr_group *group, const struct rr_message *append)
     return rc;
 }
 
-/* ---- holding responses ----------------------------------------------------- */
+/* ---- holding responses --------------------------------------------------- */
 
 static bool is_small(const struct rr_message *append)
 {
@@ -179,7 +179,7 @@ static int hold(struct rr_group *group, const struct rr_message *append)
     return 0;
 }
 
-/* ---- releasing responses --------------------------------------------------- */
+/* ---- releasing responses ------------------------------------------------- */
 
 /* Is the item the state machine's to finish first? Starts that, once the snapshot is durable. */
 static bool waits_for_restore(struct rr_group *group, struct held_response *item)
@@ -266,7 +266,7 @@ void group_release(struct rr_group *group)
     }
 }
 
-/* ---- the Ready ------------------------------------------------------------- */
+/* ---- the Ready ----------------------------------------------------------- */
 
 /* Leadership ended: what was appended and is not known to be committed may or may not be. */
 static void fail_uncommitted(struct rr_group *group)

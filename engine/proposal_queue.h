@@ -70,7 +70,7 @@ int proposal_queue_push(struct proposal_queue *queue, const struct rr_proposal *
 /* Any thread: no reservation succeeds afterwards. */
 void proposal_queue_close(struct proposal_queue *queue);
 
-/* ---- the loop's side ------------------------------------------------------- */
+/* ---- the loop's side ----------------------------------------------------- */
 
 struct proposal_cursor proposal_queue_begin(const struct proposal_queue *queue);
 /* The proposal at the cursor, which moves behind it; false: none is published there yet. */

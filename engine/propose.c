@@ -45,7 +45,7 @@ void group_refuse_queued(struct rr_group *group, int status)
     apply_flush(&group->apply);
 }
 
-/* ---- when ------------------------------------------------------------------ */
+/* ---- when ---------------------------------------------------------------- */
 
 static bool follower_has_room(const struct rr_group *group)
 {
@@ -104,7 +104,7 @@ static int admission(struct rr_group *group, uint64_t now_ns)
     return rc == RR_E_NO_SPACE && is_lasting ? RR_E_BUSY : RR_E_PENDING;
 }
 
-/* ---- how ------------------------------------------------------------------- */
+/* ---- how ----------------------------------------------------------------- */
 
 /* Where the next entry goes, and what it must stay within. */
 struct cut {

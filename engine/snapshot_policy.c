@@ -15,7 +15,7 @@
 
 #include <stdlib.h>
 
-/* ---- on the apply stage ---------------------------------------------------- */
+/* ---- on the apply stage -------------------------------------------------- */
 
 void snapshot_take_now(const struct rr_state_machine *machine, struct snapshot_job *job)
 {
@@ -76,7 +76,7 @@ static void restore_done(struct io_job *io_job)
     job->work = SNAPSHOT_RESTORED;
 }
 
-/* ---- restore --------------------------------------------------------------- */
+/* ---- restore ------------------------------------------------------------- */
 
 static void restore_start(struct rr_group *group, struct log_snapshot *snapshot)
 {
@@ -118,7 +118,7 @@ bool group_restore(struct rr_group *group, struct log_snapshot *snapshot)
     return !group->error;
 }
 
-/* ---- taking ---------------------------------------------------------------- */
+/* ---- taking -------------------------------------------------------------- */
 
 static void take_start(struct rr_group *group)
 {
@@ -175,7 +175,7 @@ static void take_finish(struct rr_group *group, uint64_t padded_bytes)
     group->trail_index = 0;
 }
 
-/* ---- recycling ------------------------------------------------------------- */
+/* ---- recycling ----------------------------------------------------------- */
 
 /* The whole log of the group is small: it is written again, so that the segments which hold it can
  * be recycled. False: it is not small. */

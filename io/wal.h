@@ -143,8 +143,7 @@ void wal_close_mark(struct wal *wal);
 /* Nothing staged or in flight (always, when poisoned: nothing of it will ever be durable). */
 bool wal_is_idle(const struct wal *wal);
 
-/* ---- recycling
- * ---------------------------------------------------------------------------------------- */
+/* ---- recycling ----------------------------------------------------------- */
 
 /* A group whose state (and tail, if it is small) should be written again so that old segments can
  * be recycled, or false. With more tail than wal_tail_bytes_max it needs a snapshot first. Names

@@ -2,10 +2,11 @@
  *
  * The log's bytes on disk, and the pure functions that judge them. Little endian. Any thread.
  *
- *     segment `wal-<number in hex>`   | write | write | … | free: zeros, or leftovers of an earlier
- * lap | write                           | header 64 | section | section | … | zeros up to the block
- * | section                         | header 40 | body | zeros up to 8 |
+ *     segment   | write | write | … | free: zeros, or leftovers of an earlier lap |
+ *     write     | header 64 | section | section | … | zeros up to the block |
+ *     section   | header 40 | body | zeros up to 8 |
  *
+ * A segment is a file `wal-<number in 16 hex digits>`, numbers without a gap.
  * A write is valid whole or not at all. Its header's CRC covers all 64 bytes (its own field taken
  * as zero) and is seeded with the directory's instance id, so that no payload can forge a header
  * and no foreign segment passes. `epoch` is the number of the segment it was written to.

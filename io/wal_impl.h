@@ -84,7 +84,7 @@ struct wal {
     struct wal_stats stats;
 };
 
-/* ---- wal_stage.c ---- */
+/* ---- wal_stage.c --------------------------------------------------------- */
 
 /* Sections that the log adds of its own accord. */
 int wal_stage_open(struct wal *wal, uint64_t nonce);
@@ -92,7 +92,7 @@ int wal_stage_mark(struct wal *wal);
 /* The filling write, if it has sections, goes to the end of the queue. */
 void wal_seal(struct wal *wal);
 
-/* ---- wal_write.c ---- */
+/* ---- wal_write.c --------------------------------------------------------- */
 
 /* -errno of a file operation as enum rr_err. */
 int wal_error_of(int err);
@@ -106,7 +106,7 @@ static inline struct wal_header *wal_write_header(const struct wal_write *write)
     return (struct wal_header *)(void *)(write->block->base.bytes + write->start);
 }
 
-/* ---- wal_recover.c ---- */
+/* ---- wal_recover.c ------------------------------------------------------- */
 
 /* The size of the directory's segments: of the one with the lowest number. RR_E_CORRUPT: there is
  * none. */

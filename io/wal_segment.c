@@ -2,9 +2,10 @@
  *
  * See wal_segment.h. The states of a refill, and what each waits for:
  *
- *     (none) ──spares < 2──> ZERO ──whole──> PUBLISH ──> (none)      each waits for its job; a ZERO
- * step also └──oldest is dead──> RECYCLE ─────────────────> (none)      for its turn while a spare
- * exists
+ *     (none) ──spares < 2──> ZERO ──whole──> PUBLISH ──> (none)
+ *        └──oldest is dead──> RECYCLE ─────────────────> (none)
+ *
+ * Each waits for its job; a ZERO step also for its time while there is room for the log to grow.
  */
 #include "io/wal_segment.h"
 
@@ -85,18 +86,29 @@ unsigned wal_segment_open_flags(const struct wal_segments *segments)
     return segments->is_direct ? IO_O_DIRECT : 0;
 }
 
-/* ---- refill -------------------------------------------------------------------------------------
- */
+/* ---- refill -------------------------------------------------------------- */
+
+/* A file that an interrupted refill left is written over, not truncated. */
+static int open_zeroed(struct wal_refill *refill)
+{
+    const struct io_ops *ops = refill->io->ops;
+    int fd =
+        ops->open(refill->io, refill->from, IO_O_CREATE | (refill->is_direct ? IO_O_DIRECT : 0));
+    if (fd < 0)
+        return fd;
+    refill->fd = fd;
+    int64_t size = ops->file_size(refill->io, fd);
+    if (size > (int64_t)refill->size) /* of a log with larger segments */
+        return ops->truncate(refill->io, fd, refill->size);
+    return size < 0 ? (int)size : 0;
+}
 
 static int zero_step(struct wal_refill *refill)
 {
     const struct io_ops *ops = refill->io->ops;
-    if (refill->fd < 0) {
-        unsigned flags = IO_O_CREATE | IO_O_TRUNCATE | (refill->is_direct ? IO_O_DIRECT : 0);
-        refill->fd = ops->open(refill->io, refill->from, flags);
-        if (refill->fd < 0)
-            return refill->fd;
-    }
+    int err = refill->fd < 0 ? open_zeroed(refill) : 0;
+    if (err)
+        return err;
     size_t size = (size_t)rr_min_u64(ZERO_STEP_BYTES, refill->size - refill->offset);
     int64_t result = ops->pwrite(refill->io, refill->fd, refill->zeros, size, refill->offset,
                                  refill->is_direct ? IO_DSYNC : 0);
@@ -129,11 +141,10 @@ static void refill_run(struct io_job *job)
         break;
     case WAL_REFILL_PUBLISH:
         refill->err = refill->io->ops->fsync(refill->io, refill->fd);
-        if (refill->err)
-            refill->offset =
-                0; /* what the kernel did with the pages is unknown: write them again */
-        else
+        if (!refill->err)
             refill->err = rename_durably(refill);
+        else
+            refill->offset = 0; /* its pages may be lost and marked clean: write them again */
         break;
     case WAL_REFILL_RECYCLE:
         refill->err = rename_durably(refill);
@@ -256,8 +267,7 @@ uint64_t wal_segments_tend(struct wal_segments *segments, uint64_t durable_seq, 
     return UINT64_MAX;
 }
 
-/* ---- placing ------------------------------------------------------------------------------------
- */
+/* ---- placing ------------------------------------------------------------- */
 
 bool wal_segments_place(struct wal_segments *segments, uint64_t seq, uint64_t padded,
                         bool has_entries, uint64_t *offset)

@@ -36,8 +36,7 @@ struct codec_scratch {
         *block; /* put into decoded entries and snapshots as their owner; no reference is taken */
 };
 
-/* ---- entries (hot) ------------------------------------------------------------------------------
- */
+/* ---- entries (hot) ------------------------------------------------------- */
 
 /* The tag of Message.entries (field 7, length-delimited), with which every encoded entry begins. */
 #define CODEC_ENTRY_TAG 0x3au
@@ -97,8 +96,7 @@ int rr_entry_decode(const uint8_t **at, const uint8_t *end, struct rr_block *blo
 int rr_entries_decode(const uint8_t *bytes, size_t size, struct rr_block *block,
                       struct rr_entry *entries, uint32_t count);
 
-/* ---- messages (hot)
- * ------------------------------------------------------------------------------- */
+/* ---- messages (hot) ------------------------------------------------------ */
 
 /* The fields before `entries` (type, to, from, term, logTerm, index). */
 #define CODEC_MESSAGE_HEAD_MAX 58u
@@ -131,8 +129,7 @@ int rr_message_decode(const uint8_t *bytes, size_t size, struct codec_scratch *s
  * RR_E_MALFORMED. */
 int rr_message_scratch_size(const uint8_t *bytes, size_t size, size_t *need);
 
-/* ---- states and snapshots ---------------------------------------------------------------------
- */
+/* ---- states and snapshots ------------------------------------------------ */
 
 /* All three fields are always written. */
 #define CODEC_HARD_STATE_MAX 33u
@@ -159,8 +156,7 @@ uint8_t *rr_snapshot_encode(const struct rr_snapshot *snapshot, uint8_t *at);
 int rr_snapshot_decode(const uint8_t *bytes, size_t size, struct codec_scratch *scratch,
                        struct rr_snapshot *snapshot);
 
-/* ---- conf changes -------------------------------------------------------------------------------
- */
+/* ---- conf changes -------------------------------------------------------- */
 
 size_t rr_conf_change_size(const struct rr_conf_change *change);
 uint8_t *rr_conf_change_encode(const struct rr_conf_change *change, uint8_t *at);

@@ -20,8 +20,7 @@ enum {
     V2_CONTEXT = 3,
 };
 
-/* ---- V1 ---------------------------------------------------------------------------------------
- */
+/* ---- V1 ------------------------------------------------------------------ */
 
 static void check_presence(const struct rr_conf_change *change)
 {
@@ -68,8 +67,7 @@ int rr_conf_change_decode(const uint8_t *bytes, size_t size, struct rr_conf_chan
     return wire_result(&reader);
 }
 
-/* ---- V2 ---------------------------------------------------------------------------------------
- */
+/* ---- V2 ------------------------------------------------------------------ */
 
 static void check_presence_v2(const struct rr_conf_change_v2 *change)
 {

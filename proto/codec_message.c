@@ -35,7 +35,7 @@ _Static_assert(CODEC_ENTRY_TAG == (MESSAGE_ENTRIES << 3 | WIRE_BYTES),
 _Static_assert(CODEC_MESSAGE_HEAD_MAX == 3 + 5 * (1 + VARINT_SIZE_MAX), "type and five numbers");
 _Static_assert(CODEC_MESSAGE_TAIL_MAX == 2 + 3 * (1 + VARINT_SIZE_MAX), "reject and three numbers");
 
-/* ---- encode --------------------------------------------------------------------------------- */
+/* ---- encode -------------------------------------------------------------- */
 
 static size_t optional_size(uint64_t value)
 {
@@ -134,7 +134,7 @@ uint8_t *rr_message_encode(const struct rr_message *message, uint8_t *at)
     return rr_message_encode_tail(message, at);
 }
 
-/* ---- decode --------------------------------------------------------------------------------- */
+/* ---- decode -------------------------------------------------------------- */
 
 /* What repeats in a message, and where the one snapshot lies. */
 struct message_shape {

@@ -21,8 +21,7 @@ enum {
     SNAPSHOT_METADATA = 2,
 };
 
-/* ---- hard state -------------------------------------------------------------------------------
- */
+/* ---- hard state ---------------------------------------------------------- */
 
 size_t rr_hard_state_size(const struct rr_hard_state *state)
 {
@@ -53,8 +52,7 @@ int rr_hard_state_decode(const uint8_t *bytes, size_t size, struct rr_hard_state
     return wire_result(&reader);
 }
 
-/* ---- configuration ----------------------------------------------------------------------------
- */
+/* ---- configuration ------------------------------------------------------- */
 
 struct id_list {
     const uint64_t *ids;
@@ -174,8 +172,7 @@ int rr_conf_state_decode(const uint8_t *bytes, size_t size, struct codec_scratch
     return wire_result(&reader);
 }
 
-/* ---- snapshot ---------------------------------------------------------------------------------
- */
+/* ---- snapshot ------------------------------------------------------------ */
 
 size_t rr_snapshot_metadata_size(const struct rr_snapshot_metadata *metadata)
 {
@@ -255,8 +252,7 @@ int rr_snapshot_decode(const uint8_t *bytes, size_t size, struct codec_scratch *
     return wire_result(&reader);
 }
 
-/* ---- how much scratch ---------------------------------------------------------------------------
- */
+/* ---- how much scratch ---------------------------------------------------- */
 
 /* Calls `need_of` on the sub-messages of one field. */
 static int need_within(const uint8_t *bytes, size_t size, uint32_t number,

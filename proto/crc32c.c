@@ -19,8 +19,7 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are taken from bytes as they lie");
 
-/* ---- tables -----------------------------------------------------------------------------------
- */
+/* ---- tables -------------------------------------------------------------- */
 
 static uint32_t table_word(uint32_t crc, uint64_t word)
 {
@@ -65,8 +64,7 @@ uint32_t crc32c_shift_portable(uint32_t crc, uint64_t size)
     return crc;
 }
 
-/* ---- instructions -----------------------------------------------------------------------------
- */
+/* ---- instructions -------------------------------------------------------- */
 
 #if defined(__x86_64__)
 
@@ -163,8 +161,7 @@ static inline bool has_instructions(void)
 }
 #endif
 
-/* ---- public -----------------------------------------------------------------------------------
- */
+/* ---- public -------------------------------------------------------------- */
 
 uint32_t crc32c(uint32_t seed, const void *bytes, size_t size)
 {

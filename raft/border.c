@@ -13,8 +13,7 @@
 
 /* Each check returns NULL, or the sentence why not. */
 
-/* ---- entries ------------------------------------------------------------------------------------
- */
+/* ---- entries ------------------------------------------------------------- */
 
 static const char *check_v2(const struct raft *r, const struct rr_conf_change_v2 *change)
 {
@@ -94,8 +93,7 @@ static const char *check_proposal(const struct raft *r, const struct rr_message 
     return NULL;
 }
 
-/* ---- the other types
- * ------------------------------------------------------------------------------ */
+/* ---- the other types ----------------------------------------------------- */
 
 static const char *check_append_response(const struct raft *r, const struct rr_message *m)
 {

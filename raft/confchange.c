@@ -225,8 +225,7 @@ const char *confchange_leave_joint(struct tracker *t)
     return draft_end(&draft, t, NULL);
 }
 
-/* ---- from a ConfState
- * ---------------------------------------------------------------------------- */
+/* ---- from a ConfState ---------------------------------------------------- */
 
 /* The single changes that lead to a configuration, in order. */
 struct change_list {
@@ -316,8 +315,7 @@ bool confchange_equivalent(const struct rr_conf_state *a, const struct rr_conf_s
            a->auto_leave == b->auto_leave;
 }
 
-/* ---- V2 changes
- * ------------------------------------------------------------------------------------ */
+/* ---- V2 changes ---------------------------------------------------------- */
 
 struct rr_conf_change_v2 confchange_as_v2(const struct rr_conf_change *change,
                                           struct rr_conf_change_single *single)
@@ -357,8 +355,7 @@ const char *confchange_apply(struct tracker *t, const struct rr_conf_change_v2 *
     return confchange_simple(t, &singles);
 }
 
-/* ---- checks without effect
- * ---------------------------------------------------------------------------- */
+/* ---- checks without effect ----------------------------------------------- */
 
 const char *confchange_check(const struct tracker *t, const struct rr_conf_change_v2 *change)
 {

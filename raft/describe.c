@@ -64,7 +64,7 @@ void rr_describe_target(struct rr_text *text, uint64_t id)
         rr_text_hex(text, id);
 }
 
-/* ---- entries ------------------------------------------------------------------------------- */
+/* ---- entries ------------------------------------------------------------- */
 
 static void describe_change(struct rr_text *text, uint8_t type, uint64_t node_id)
 {
@@ -141,7 +141,7 @@ void rr_describe_entries(struct rr_text *text, const struct rr_entry *entries, s
     }
 }
 
-/* ---- states and snapshots ------------------------------------------------------------------ */
+/* ---- states and snapshots ------------------------------------------------ */
 
 static void describe_ids(struct rr_text *text, const char *label, const uint64_t *ids,
                          uint32_t count)
@@ -189,7 +189,7 @@ void rr_describe_hard_state(struct rr_text *text, const struct rr_hard_state *st
     rr_text_field(text, " Commit:", state->commit);
 }
 
-/* ---- messages ------------------------------------------------------------------------------ */
+/* ---- messages ------------------------------------------------------------ */
 
 static void start_line(struct rr_text *text, size_t indent)
 {
@@ -261,7 +261,7 @@ void rr_describe_message(struct rr_text *text, const struct rr_message *message)
     describe_message(text, message, 0);
 }
 
-/* ---- Ready --------------------------------------------------------------------------------- */
+/* ---- Ready --------------------------------------------------------------- */
 
 static void describe_read_state(struct rr_text *text, const struct rr_read_state *state)
 {

@@ -26,7 +26,7 @@ const char *rr_describe_message_type(uint8_t type);
 const char *rr_describe_state(uint8_t state);
 const char *rr_describe_progress_state(uint8_t state);
 
-/* ---- what travels (describe.c) ------------------------------------------------------------- */
+/* ---- what travels (describe.c) ------------------------------------------- */
 
 /* `None`, a storage thread, or the id in hex. */
 void rr_describe_target(struct rr_text *text, uint64_t id);
@@ -41,7 +41,7 @@ void rr_describe_message(struct rr_text *text, const struct rr_message *message)
 /* Several lines, each with its line feed; `<empty Ready>` alone has none. */
 void rr_describe_ready(struct rr_text *text, const struct rr_ready *ready);
 
-/* ---- what the core says about itself (describe_log.c) -------------------------------------- */
+/* ---- what the core says about itself (describe_log.c) -------------------- */
 
 void rr_describe_config(struct rr_text *text, const struct tracker_config *config);
 void rr_describe_progress(struct rr_text *text, const struct progress *progress);

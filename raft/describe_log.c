@@ -25,7 +25,7 @@ const char *rr_describe_log_level(uint8_t level)
     return level < RR_ARRAY_SIZE(names) ? names[level] : "unknown";
 }
 
-/* ---- configurations ------------------------------------------------------------------------ */
+/* ---- configurations ------------------------------------------------------ */
 
 static void describe_set(struct rr_text *text, const char *label, const struct id_set *set)
 {
@@ -68,7 +68,7 @@ static void describe_voters(struct rr_text *text, const struct tracker_config *c
     }
 }
 
-/* ---- progress and log ---------------------------------------------------------------------- */
+/* ---- progress and log ---------------------------------------------------- */
 
 const char *rr_describe_progress_state(uint8_t state)
 {
@@ -120,7 +120,7 @@ void rr_describe_raft_log(struct rr_text *text, const struct raft_log *log)
     rr_text_field(text, ", len(unstable.Entries)=", log->unstable.count);
 }
 
-/* ---- changes, as log lines show them ------------------------------------------------------- */
+/* ---- changes, as log lines show them ------------------------------------- */
 
 static const char *transition_name(uint8_t transition)
 {
@@ -196,7 +196,7 @@ static void describe_conf_state_fields(struct rr_text *text, const struct rr_con
     }
 }
 
-/* ---- log events ---------------------------------------------------------------------------- */
+/* ---- log events ---------------------------------------------------------- */
 
 static void describe_argument(struct rr_text *text, char kind, union rr_log_arg arg)
 {

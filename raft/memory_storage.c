@@ -40,8 +40,7 @@ static uint64_t last_index(const struct rr_memory_storage *s)
     return offset(s) + s->count - 1;
 }
 
-/* ---- what the core reads ------------------------------------------------------------------------
- */
+/* ---- what the core reads ------------------------------------------------- */
 
 static int storage_initial_state(void *ctx, struct rr_hard_state *hard_state,
                                  struct rr_conf_state *conf_state)
@@ -110,8 +109,7 @@ struct rr_storage rr_memory_storage_interface(struct rr_memory_storage *storage)
     return (struct rr_storage){.ops = &ops, .ctx = storage};
 }
 
-/* ---- what the application writes
- * -------------------------------------------------------------------- */
+/* ---- what the application writes ----------------------------------------- */
 
 static void drop(struct rr_memory_storage *s, uint64_t position, uint32_t count)
 {

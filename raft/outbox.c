@@ -6,8 +6,7 @@
 
 #include <string.h>
 
-/* ---- snapshots ---------------------------------------------------------------------------------
- */
+/* ---- snapshots ----------------------------------------------------------- */
 
 static const uint64_t *copy_ids(uint8_t **at, const uint64_t *ids, uint32_t count)
 {
@@ -51,8 +50,7 @@ void owned_snapshot_put(struct owned_snapshot *owned)
     rr_block_put(owned->memory, 1);
 }
 
-/* ---- blocks of entries, in runs of the same one
- * ---------------------------------------------------- */
+/* ---- blocks of entries, in runs of the same one -------------------------- */
 
 void entries_get_blocks(const struct rr_entry *entries, uint32_t count)
 {
@@ -76,8 +74,7 @@ void entries_put_blocks(const struct rr_entry *entries, uint32_t count)
     }
 }
 
-/* ---- boxes
- * ------------------------------------------------------------------------------------------ */
+/* ---- boxes --------------------------------------------------------------- */
 
 void outbox_init(struct outbox *out, const struct rr_config *config)
 {
@@ -148,8 +145,7 @@ void outbox_fini(struct outbox *out)
     }
 }
 
-/* ---- what is put into the open box
- * ------------------------------------------------------------------ */
+/* ---- what is put into the open box --------------------------------------- */
 
 struct rr_read_state *outbox_read_state(struct outbox *out)
 {

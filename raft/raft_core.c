@@ -86,7 +86,7 @@ void raft_fini(struct raft *r)
     outbox_fini(&r->outbox);
 }
 
-/* ---- roles ---------------------------------------------------------------------------------- */
+/* ---- roles --------------------------------------------------------------- */
 
 /* splitmix64: statistically good, and one word of state. */
 static uint32_t own_jitter(struct raft *r, uint32_t bound)
@@ -184,8 +184,7 @@ bool raft_is_promotable(const struct raft *r)
     return own && !own->is_learner && !r->log.unstable.snapshot;
 }
 
-/* ---- time
- * ---------------------------------------------------------------------------------------- */
+/* ---- time ---------------------------------------------------------------- */
 
 static void tick_election(struct raft *r)
 {

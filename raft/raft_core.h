@@ -54,7 +54,7 @@ struct raft {
     uint64_t random; /* state of the own generator, used without `jitter` */
 };
 
-/* ---- raft_core.c: construction, roles, time ---- */
+/* ---- raft_core.c: construction, roles, time ------------------------------ */
 void raft_init(struct raft *r, const struct rr_config *config);
 void raft_fini(struct raft *r);
 void raft_become_follower(struct raft *r, uint64_t term, uint64_t lead);
@@ -67,7 +67,7 @@ bool raft_is_promotable(const struct raft *r);
 void raft_abort_leader_transfer(struct raft *r);
 void raft_check(const struct raft *r);
 
-/* ---- raft_step.c: messages in and out ---- */
+/* ---- raft_step.c: messages in and out ------------------------------------ */
 int raft_step(struct raft *r, const struct rr_message *m);
 void raft_applied_to(struct raft *r, uint64_t index, uint64_t size);
 
@@ -94,13 +94,13 @@ void raft_handle_heartbeat(struct raft *r, const struct rr_message *m);
 void raft_hup(struct raft *r, enum campaign_kind kind);
 void raft_check_quorum(struct raft *r);
 
-/* ---- raft_proposal.c: entries into the leader's log ---- */
+/* ---- raft_proposal.c: entries into the leader's log ---------------------- */
 int raft_handle_proposal(struct raft *r, const struct rr_message *m);
 /* Appends the empty entry that every leader begins its term with. */
 void raft_append_empty_entry(struct raft *r);
 void raft_reduce_uncommitted_size(struct raft *r, uint64_t payload_size);
 
-/* ---- raft_replication.c, raft_snapshot.c: the log to and from others ---- */
+/* ---- raft_replication.c, raft_snapshot.c: the log to and from others ----- */
 bool raft_maybe_send_append(struct raft *r, struct progress *pr, bool send_if_empty);
 void raft_broadcast_append(struct raft *r);
 /* What a MsgAppResp says about its sender; true if that is news. */
@@ -113,7 +113,7 @@ void raft_storage_ready(struct raft *r, uint64_t from, uint64_t to);
 bool raft_maybe_send_snapshot(struct raft *r, struct progress *pr);
 void raft_handle_snapshot(struct raft *r, const struct rr_message *m);
 
-/* ---- raft_conf.c ---- */
+/* ---- raft_conf.c --------------------------------------------------------- */
 void raft_apply_conf_change(struct raft *r, const struct rr_conf_change_v2 *change);
 /* Replaces configuration and progress by those of `state`; it must be one that can be rebuilt. */
 void raft_restore_config(struct raft *r, const struct rr_conf_state *state);

@@ -36,8 +36,7 @@ void raft_handle_heartbeat(struct raft *r, const struct rr_message *m)
     answer->context_size = m->context_size;
 }
 
-/* ---- requests for the leader
- * --------------------------------------------------------------------- */
+/* ---- requests for the leader --------------------------------------------- */
 
 /* Passes a request on with its origin. Proposals and reads are for whoever leads, in whatever term.
  */
@@ -110,8 +109,7 @@ static void take_read_answer(struct raft *r, const struct rr_message *m)
         .request_ctx_size = entry->size};
 }
 
-/* ---- the role
- * -------------------------------------------------------------------------------------- */
+/* ---- the role ------------------------------------------------------------ */
 
 static void hear_leader(struct raft *r, const struct rr_message *m)
 {

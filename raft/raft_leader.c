@@ -7,8 +7,7 @@
  */
 #include "raft/raft_core.h"
 
-/* ---- the quorum (thesis 6.2)
- * --------------------------------------------------------------------- */
+/* ---- the quorum (thesis 6.2) --------------------------------------------- */
 
 void raft_check_quorum(struct raft *r)
 {
@@ -24,8 +23,7 @@ void raft_check_quorum(struct raft *r)
     }
 }
 
-/* ---- reads (thesis 6.4)
- * ------------------------------------------------------------------------------ */
+/* ---- reads (thesis 6.4) -------------------------------------------------- */
 
 static void respond_to_read(struct raft *r, const struct read_request *request, uint64_t index)
 {
@@ -106,8 +104,7 @@ static void acknowledge_reads(struct raft *r, const struct rr_message *m)
     }
 }
 
-/* ---- transfer of leadership (thesis 3.10)
- * ---------------------------------------------------------- */
+/* ---- transfer of leadership (thesis 3.10) -------------------------------- */
 
 static void handle_transfer_leader(struct raft *r, struct progress *pr)
 {
@@ -141,8 +138,7 @@ static void handle_transfer_leader(struct raft *r, struct progress *pr)
     }
 }
 
-/* ---- answers of followers
- * ------------------------------------------------------------------------------ */
+/* ---- answers of followers ------------------------------------------------ */
 
 static void handle_append_response(struct raft *r, struct progress *pr, const struct rr_message *m)
 {
@@ -204,8 +200,7 @@ static void handle_unreachable(struct raft *r, struct progress *pr)
     EVENT(&r->events, UNREACHABLE, r->id, pr->id, event_pointer(pr));
 }
 
-/* ---- the role
- * -------------------------------------------------------------------------------------- */
+/* ---- the role ------------------------------------------------------------ */
 
 static void step_about_peer(struct raft *r, const struct rr_message *m)
 {

@@ -41,8 +41,7 @@ void raft_log_fini(struct raft_log *log)
     unstable_fini(&log->unstable);
 }
 
-/* ---- positions and terms ----------------------------------------------------------------------
- */
+/* ---- positions and terms ------------------------------------------------- */
 
 uint64_t raft_log_first_index(const struct raft_log *log)
 {
@@ -104,8 +103,7 @@ struct entry_id raft_log_find_conflict_by_term(const struct raft_log *log, uint6
     return (struct entry_id){.index = 0, .term = 0};
 }
 
-/* ---- appending and the cursors
- * -------------------------------------------------------------------- */
+/* ---- appending and the cursors ------------------------------------------- */
 
 uint64_t raft_log_find_conflict(const struct raft_log *log, const struct rr_entry *entries,
                                 uint32_t count)
@@ -193,8 +191,7 @@ int raft_log_snapshot(const struct raft_log *log, const struct rr_snapshot **sna
     return log->storage.ops->snapshot(log->storage.ctx, snapshot);
 }
 
-/* ---- committed entries
- * ------------------------------------------------------------------------------ */
+/* ---- committed entries --------------------------------------------------- */
 
 /* Entries that are not durable here may be handed out only in sync mode, where the same Ready
  * stores them. */

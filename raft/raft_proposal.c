@@ -10,8 +10,7 @@
 #include "proto/codec.h"
 #include "raft/confchange.h"
 
-/* ---- how much is under way
- * --------------------------------------------------------------------------- */
+/* ---- how much is under way ----------------------------------------------- */
 
 static bool increase_uncommitted_size(struct raft *r, uint64_t payload_size)
 {
@@ -30,8 +29,7 @@ void raft_reduce_uncommitted_size(struct raft *r, uint64_t payload_size)
     r->uncommitted_size -= rr_min_u64(r->uncommitted_size, payload_size);
 }
 
-/* ---- conf changes
- * ------------------------------------------------------------------------------------- */
+/* ---- conf changes -------------------------------------------------------- */
 
 /* A conf change in an entry, decoded; as V2 in any case. */
 struct decoded_change {
@@ -100,8 +98,7 @@ static void check_conf_change_entry(struct raft *r, struct rr_entry *entry, uint
     memory_free(&r->allocator, change.scratch, change.scratch_size);
 }
 
-/* ---- appending
- * ------------------------------------------------------------------------------------------ */
+/* ---- appending ----------------------------------------------------------- */
 
 /* Numbers the entries laid out at `entries`; returns their payload bytes. */
 static uint64_t number_entries(struct rr_entry *entries, uint32_t count, struct entry_id first)

@@ -7,8 +7,7 @@
  */
 #include "raft/raft_core.h"
 
-/* ---- MsgApp -------------------------------------------------------------------------------------
- */
+/* ---- MsgApp -------------------------------------------------------------- */
 
 /* The entries from `next` on that fit into a message, copied into the outbox. */
 static int fetch_entries(struct raft *r, uint64_t next, struct log_run *run)
@@ -108,8 +107,7 @@ void raft_storage_ready(struct raft *r, uint64_t from, uint64_t to)
     }
 }
 
-/* ---- answers
- * ---------------------------------------------------------------------------------------- */
+/* ---- answers ------------------------------------------------------------- */
 
 bool raft_append_accepted(struct raft *r, struct progress *pr, uint64_t index)
 {
@@ -161,8 +159,7 @@ bool raft_has_committed_in_term(const struct raft *r)
     return raft_log_term_or_zero(&r->log, r->log.committed) == r->term;
 }
 
-/* ---- heartbeats
- * -------------------------------------------------------------------------------------- */
+/* ---- heartbeats ---------------------------------------------------------- */
 
 /* The context of heartbeats, in the outbox; NULL if no read waits. */
 static const uint8_t *encode_read_context(struct raft *r)

@@ -5,8 +5,7 @@
  */
 #include "raft/raft_core.h"
 
-/* ---- sending ----------------------------------------------------------------------------------
- */
+/* ---- sending ------------------------------------------------------------- */
 
 static struct owned_snapshot *own(struct raft *r, const struct rr_snapshot *snapshot)
 {
@@ -44,8 +43,7 @@ bool raft_maybe_send_snapshot(struct raft *r, struct progress *pr)
     return true;
 }
 
-/* ---- receiving --------------------------------------------------------------------------------
- */
+/* ---- receiving ----------------------------------------------------------- */
 
 static bool contains(const uint64_t *ids, uint32_t count, uint64_t id)
 {

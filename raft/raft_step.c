@@ -9,8 +9,7 @@
 
 #include <string.h>
 
-/* ---- acknowledgements of the own storage
- * ------------------------------------------------------------ */
+/* ---- acknowledgements of the own storage --------------------------------- */
 
 static void try_auto_leave(struct raft *r)
 {
@@ -57,8 +56,7 @@ static void storage_apply_done(struct raft *r, const struct rr_message *m)
     raft_reduce_uncommitted_size(r, raft_log_payload_size(m->entries, m->entry_count));
 }
 
-/* ---- terms
- * -------------------------------------------------------------------------------------------- */
+/* ---- terms --------------------------------------------------------------- */
 
 static bool comes_from_leader(const struct rr_message *m)
 {
@@ -128,8 +126,7 @@ RR_COLD static void receive_lower_term(struct raft *r, const struct rr_message *
     EVENT(&r->events, LOWER_TERM, r->id, r->term, m->type, m->from, m->term);
 }
 
-/* ---- votes
- * -------------------------------------------------------------------------------------------- */
+/* ---- votes --------------------------------------------------------------- */
 
 static void handle_vote_request(struct raft *r, const struct rr_message *m)
 {
@@ -159,9 +156,7 @@ static void handle_vote_request(struct raft *r, const struct rr_message *m)
     }
 }
 
-/* ---- in
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- in ------------------------------------------------------------------ */
 
 static int step_role(struct raft *r, const struct rr_message *m)
 {

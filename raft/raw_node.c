@@ -9,8 +9,7 @@
 
 #include <string.h>
 
-/* ---- construction -----------------------------------------------------------------------------
- */
+/* ---- construction -------------------------------------------------------- */
 
 /* The reference's sentences; NULL: valid. */
 static const char *validate_config(const struct rr_config *config)
@@ -131,8 +130,7 @@ int rr_raw_node_bootstrap(struct rr_raw_node *node, const struct rr_peer *peers,
     return 0;
 }
 
-/* ---- requests -----------------------------------------------------------------------------------
- */
+/* ---- requests ------------------------------------------------------------ */
 
 void rr_raw_node_tick(struct rr_raw_node *node)
 {
@@ -228,8 +226,7 @@ void rr_raw_node_apply_conf_change(struct rr_raw_node *node, const struct rr_con
     rr_raw_node_apply_conf_change_v2(node, &v2, conf_state);
 }
 
-/* ---- messages
- * ------------------------------------------------------------------------------------- */
+/* ---- messages ------------------------------------------------------------ */
 
 static bool is_local_type(uint8_t type)
 {

@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-/* ---- queues of requests
- * --------------------------------------------------------------------------- */
+/* ---- queues of requests -------------------------------------------------- */
 
 /* A request in the queue: this, its entries' descriptors, their data; each part padded to 8 bytes.
  */
@@ -102,8 +101,7 @@ void read_queue_fini(struct read_queue *queue, const struct rr_allocator *alloca
     *queue = (struct read_queue){0};
 }
 
-/* ---- acknowledgements
- * ------------------------------------------------------------------------------ */
+/* ---- acknowledgements ---------------------------------------------------- */
 
 void read_only_reset(struct read_only *ro)
 {

@@ -45,8 +45,7 @@ bool rr_raw_node_has_ready(const struct rr_raw_node *node)
            !soft_equal(soft, node->previous_soft) || hard_state_changed(node, raft_hard_state(r));
 }
 
-/* ---- what goes into it -------------------------------------------------------------------------
- */
+/* ---- what goes into it --------------------------------------------------- */
 
 static void take_states(struct rr_raw_node *node, struct rr_ready *ready)
 {
@@ -96,8 +95,7 @@ static void take_committed(struct raft *r, struct rr_ready *ready)
                              may_apply_unstable(r));
 }
 
-/* ---- the storage's acknowledgements, made in advance
- * ------------------------------------------------ */
+/* ---- the storage's acknowledgements, made in advance --------------------- */
 
 /* Is there something for which the node must hear that it is durable? */
 static bool needs_append_resp(const struct raft *r, const struct rr_ready *ready)

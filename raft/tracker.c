@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* ---- sets of ids ---------------------------------------------------------------------------- */
+/* ---- sets of ids --------------------------------------------------------- */
 
 /* Where `id` is or belongs. */
 static uint32_t id_set_place(const struct id_set *set, uint64_t id)
@@ -43,8 +43,7 @@ void id_set_remove(struct id_set *set, uint64_t id)
     memmove(&set->ids[i], &set->ids[i + 1], (set->count - i) * sizeof(set->ids[0]));
 }
 
-/* ---- the configuration ------------------------------------------------------------------------
- */
+/* ---- the configuration --------------------------------------------------- */
 
 bool tracker_is_voter(const struct tracker *t, uint64_t id)
 {
@@ -89,8 +88,7 @@ void tracker_index(struct tracker *t)
     index_half(t, &t->config.outgoing, t->outgoing_slots);
 }
 
-/* ---- quorums over the progress ------------------------------------------------------------------
- */
+/* ---- quorums over the progress ------------------------------------------- */
 
 static uint64_t half_committed(const struct tracker *t, const struct id_set *half,
                                const uint8_t *slots)
@@ -124,8 +122,7 @@ bool tracker_quorum_active(const struct tracker *t)
                              half_active(t, &t->config.outgoing, t->outgoing_slots)) == VOTE_WON;
 }
 
-/* ---- votes ------------------------------------------------------------------------------------
- */
+/* ---- votes --------------------------------------------------------------- */
 
 static const struct tracker_vote *find_vote(const struct tracker *t, uint64_t id)
 {
@@ -176,8 +173,7 @@ enum vote_result tracker_tally_votes(const struct tracker *t, uint32_t *granted,
     return quorum_vote_joint(half_vote(t, &t->config.incoming), half_vote(t, &t->config.outgoing));
 }
 
-/* ---- the end, and the invariants
- * ------------------------------------------------------------------ */
+/* ---- the end, and the invariants ----------------------------------------- */
 
 void tracker_fini(struct tracker *t)
 {

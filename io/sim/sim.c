@@ -10,8 +10,7 @@
 
 #define LOOPBACK 0x7f000000u
 
-/* ---- time ---------------------------------------------------------------------------------------
- */
+/* ---- time ---------------------------------------------------------------- */
 
 void sim_schedule(struct sim *sim, struct sim_event *event, uint64_t time)
 {
@@ -119,8 +118,7 @@ static const struct io_ops sim_ops = {
     .fs_probe = sim_file_fs_probe,
 };
 
-/* ---- the world ----------------------------------------------------------------------------------
- */
+/* ---- the world ----------------------------------------------------------- */
 
 struct sim *sim_new(uint64_t seed)
 {
@@ -169,8 +167,7 @@ struct io_address sim_address(uint32_t number, uint16_t port)
     return (struct io_address){LOOPBACK | number, port};
 }
 
-/* ---- crashes ------------------------------------------------------------------------------------
- */
+/* ---- crashes ------------------------------------------------------------- */
 
 static void crash(struct machine *machine, bool power, enum sim_power_loss how)
 {
@@ -263,8 +260,7 @@ void sim_free(struct sim *sim)
     free(sim);
 }
 
-/* ---- faults -------------------------------------------------------------------------------------
- */
+/* ---- faults -------------------------------------------------------------- */
 
 void sim_cut(struct sim *sim, uint32_t from, uint32_t to, bool cut)
 {
@@ -313,8 +309,7 @@ void sim_disk_buffered(struct sim *sim, uint32_t number, bool buffered)
     machine_at(sim, number)->is_buffered = buffered;
 }
 
-/* ---- the oracle's view --------------------------------------------------------------------------
- */
+/* ---- the oracle's view --------------------------------------------------- */
 
 int64_t sim_durable_read(struct sim *sim, uint32_t number, const char *path, void *buf, size_t size,
                          uint64_t offset)

@@ -46,7 +46,7 @@ static int take_error(struct machine *machine)
     return machine->error;
 }
 
-/* ---- ops ------------------------------------------------------------------------------------- */
+/* ---- ops ----------------------------------------------------------------- */
 
 static void done_read(struct flight *flight)
 {
@@ -166,8 +166,7 @@ void sim_file_crash(struct flight *flight)
                    flight->op->offset);
 }
 
-/* ---- blocking calls ---------------------------------------------------------------------------
- */
+/* ---- blocking calls ------------------------------------------------------ */
 
 /* The last step of every call that changes something: traced, and a crash point. */
 static int64_t finish(struct machine *machine, uint64_t bytes, int64_t result)

@@ -15,8 +15,7 @@
 /* More than this many ops given up after a crash is a process that resubmits for ever. */
 #define DRAIN_MAX 1000000u
 
-/* ---- file descriptors -------------------------------------------------------------------------
- */
+/* ---- file descriptors ---------------------------------------------------- */
 
 int machine_slot_new(struct machine *machine, struct slot slot)
 {
@@ -64,8 +63,7 @@ void sim_loop_close(struct io *io, int fd)
     close_slot(machine, slot, false);
 }
 
-/* ---- ops ----------------------------------------------------------------------------------------
- */
+/* ---- ops ----------------------------------------------------------------- */
 
 size_t op_size(const struct io_op *op)
 {
@@ -186,8 +184,7 @@ static struct io_op *pop_completed(struct machine *machine)
     return op;
 }
 
-/* ---- turns --------------------------------------------------------------------------------------
- */
+/* ---- turns --------------------------------------------------------------- */
 
 void machine_request_turn(struct machine *machine, uint64_t time)
 {

@@ -134,7 +134,7 @@ static inline struct machine *machine_of(struct io *io)
     return RR_CONTAINER_OF(io, struct machine, io);
 }
 
-/* ---- sim.c ---- */
+/* ---- sim.c --------------------------------------------------------------- */
 void sim_schedule(struct sim *sim, struct sim_event *event, uint64_t time);
 void sim_unschedule(struct sim *sim, struct sim_event *event);
 static inline void sim_trace(struct sim *sim, uint64_t what, uint64_t a, uint64_t b)
@@ -144,7 +144,7 @@ static inline void sim_trace(struct sim *sim, uint64_t what, uint64_t a, uint64_
 /* A moment at which the machine may be crashed. False: it is dead, now or since long. */
 bool machine_crash_point(struct machine *machine);
 
-/* ---- sim_loop.c ---- */
+/* ---- sim_loop.c ---------------------------------------------------------- */
 int machine_slot_new(struct machine *machine, struct slot slot); /* the fd */
 struct slot *machine_any_slot(struct machine *machine, int fd);
 struct slot *machine_slot(struct machine *machine, int fd, enum slot_kind kind);
@@ -163,14 +163,14 @@ void sim_loop_join(struct io *io);
 void sim_loop_wake(struct io *io);
 void sim_loop_close(struct io *io, int fd);
 
-/* ---- sim_worker.c ---- */
+/* ---- sim_worker.c -------------------------------------------------------- */
 struct io_worker *sim_worker_new(struct io *io, const char *name);
 void sim_worker_post(struct io_worker *worker, struct io_job *job);
 void sim_worker_free(struct io_worker *worker);
 void sim_worker_dispatch(struct io_worker *worker); /* the `done`s that are due */
 void sim_worker_stop(struct io_worker *worker);     /* at a crash */
 
-/* ---- sim_file.c ---- */
+/* ---- sim_file.c ---------------------------------------------------------- */
 void sim_file_submit(struct flight *flight);
 void sim_file_crash(struct flight *flight); /* a write in flight happened, did not, or in part */
 void sim_file_close(struct machine *machine, struct slot *slot);
@@ -190,7 +190,7 @@ int sim_file_list(struct io *io, const char *path, void (*each)(void *ctx, const
 int sim_file_lock(struct io *io, int fd);
 int sim_file_fs_probe(struct io *io, const char *path, struct io_fs_info *info);
 
-/* ---- sim_net.c ---- */
+/* ---- sim_net.c ----------------------------------------------------------- */
 void sim_net_submit(struct flight *flight);
 void sim_net_cancel(struct flight *flight); /* it completes with -ECANCELED */
 int sim_net_listen(struct io *io, const struct io_address *address, struct io_address *bound);

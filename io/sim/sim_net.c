@@ -51,8 +51,7 @@ int sim_net_socket(struct io *io)
     return machine_slot_new(machine, (struct slot){.kind = SLOT_SOCKET, .endpoint = end});
 }
 
-/* ---- accepting
- * ------------------------------------------------------------------------------------- */
+/* ---- accepting ----------------------------------------------------------- */
 
 static void poke_accept(struct machine *machine, struct listener *listener)
 {
@@ -87,8 +86,7 @@ static void close_listener(struct machine *machine, struct listener *listener, b
     free(listener);
 }
 
-/* ---- connecting
- * ------------------------------------------------------------------------------------ */
+/* ---- connecting ---------------------------------------------------------- */
 
 static struct machine *find_machine(const struct sim *sim, const struct io_address *address)
 {
@@ -144,8 +142,7 @@ static void run_connect(struct sim_event *event)
     poke_accept(to, listener);
 }
 
-/* ---- ops
- * ------------------------------------------------------------------------------------------- */
+/* ---- ops ----------------------------------------------------------------- */
 
 void sim_net_submit(struct flight *flight)
 {

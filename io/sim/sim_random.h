@@ -66,6 +66,8 @@ static inline uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t size)
         memcpy(&word, at, 8);
         hash = hash_mix(hash, word);
     }
+    if (size == 0)
+        return hash;
     word = 0;
     memcpy(&word, at, size);
     return hash_mix(hash, word);

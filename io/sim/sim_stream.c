@@ -33,8 +33,7 @@ static bool is_cut(const struct sim *sim, const struct endpoint *from, const str
     return sim->cut[from->machine->number - 1][to->machine->number - 1];
 }
 
-/* ---- connections
- * --------------------------------------------------------------------------------- */
+/* ---- connections --------------------------------------------------------- */
 
 struct connection *connection_new(struct machine *machine)
 {
@@ -86,8 +85,7 @@ void connection_establish(struct connection *c, struct machine *to)
     }
 }
 
-/* ---- receiving
- * ----------------------------------------------------------------------------------- */
+/* ---- receiving ----------------------------------------------------------- */
 
 static void copy_out(struct endpoint *end, const struct iovec *iov, uint64_t size)
 {
@@ -133,8 +131,7 @@ static void poke_receiver(struct endpoint *end)
     flight_complete(flight, size > 0 ? (int64_t)size : end->is_reset ? -ECONNRESET : 0);
 }
 
-/* ---- segments
- * ------------------------------------------------------------------------------------- */
+/* ---- segments ------------------------------------------------------------ */
 
 static void send_segment(struct endpoint *to, enum segment_kind kind);
 
@@ -205,8 +202,7 @@ static void send_segment(struct endpoint *to, enum segment_kind kind)
     send_segment_at(to, kind, to->accepted);
 }
 
-/* ---- sending
- * -------------------------------------------------------------------------------------- */
+/* ---- sending ------------------------------------------------------------- */
 
 static void copy_in(struct endpoint *to, const struct iovec *iov, uint64_t size)
 {
@@ -267,8 +263,7 @@ static void run_send(struct sim_event *event)
     flight_complete(flight, (int64_t)size);
 }
 
-/* ---- the process's side
- * --------------------------------------------------------------------------- */
+/* ---- the process's side -------------------------------------------------- */
 
 void stream_submit(struct flight *flight)
 {
@@ -329,8 +324,7 @@ void stream_close(struct endpoint *end, bool silently)
     free_if_over(c);
 }
 
-/* ---- links
- * ---------------------------------------------------------------------------------------- */
+/* ---- links --------------------------------------------------------------- */
 
 /* The direction towards `to` works again. */
 static void heal(struct sim *sim, struct endpoint *to)

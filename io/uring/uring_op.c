@@ -88,8 +88,7 @@ void uring_cancel_all(struct uring *uring)
         answer_canceled(uring, op);
 }
 
-/* ---- to the kernel ----------------------------------------------------------------------------
- */
+/* ---- to the kernel ------------------------------------------------------- */
 
 /* sendmsg and recvmsg want a header; it must last until the enter (FEAT_SUBMIT_STABLE). */
 static struct msghdr *message_of(struct io_op *op)
@@ -191,8 +190,7 @@ void uring_fill(struct uring *uring)
     }
 }
 
-/* ---- from the kernel --------------------------------------------------------------------------
- */
+/* ---- from the kernel ----------------------------------------------------- */
 
 /* EINTR: a signal, or a cancelled op that was running in a kernel worker. EAGAIN: no memory for
  * the request just now. A connect that was begun is not begun a second time. */

@@ -127,8 +127,7 @@ static int restore_end(void *ctx, void *restore, bool complete)
     return good ? 0 : RR_E_CORRUPT;
 }
 
-/* ---- the writer ---------------------------------------------------------------------------------
- */
+/* ---- the writer ---------------------------------------------------------- */
 
 static void on_complete(void *ctx, const struct rr_completion *completions, uint32_t count)
 {

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* ---- output -------------------------------------------------------------------------------- */
+/* ---- output -------------------------------------------------------------- */
 
 static const char *const level_names[] = {"DEBUG", "INFO", "WARN", "ERROR", "FATAL", "NONE"};
 
@@ -66,7 +66,7 @@ void nested_end(struct cluster *cluster, struct nested_output *nested)
     heap_text_free(&nested->inner);
 }
 
-/* ---- helpers of all handlers --------------------------------------------------------------- */
+/* ---- helpers of all handlers --------------------------------------------- */
 
 struct member *cluster_find(struct cluster *cluster, struct command *cmd, const char *id)
 {
@@ -125,7 +125,7 @@ bool message_is_internal(const struct rr_message *message)
     return message->from == message->to || is_thread(message->from) || is_thread(message->to);
 }
 
-/* ---- commands ------------------------------------------------------------------------------ */
+/* ---- commands ------------------------------------------------------------ */
 
 static enum outcome run_log_level(struct cluster *cluster, struct command *cmd)
 {

@@ -80,7 +80,7 @@ struct cluster {
 
 typedef enum outcome (*cluster_handler)(struct cluster *cluster, struct command *cmd);
 
-/* ---- cluster.c ---- */
+/* ---- cluster.c ----------------------------------------------------------- */
 
 /* Where output goes now. */
 struct rr_text *cluster_out(struct cluster *cluster);
@@ -107,7 +107,7 @@ void mail_add(struct scenario_memory *memory, struct mail *mail, const struct rr
 const struct rr_message *mail_take(struct mail *mail, size_t at);
 bool message_is_internal(const struct rr_message *message);
 
-/* ---- cluster_copy.c ---- */
+/* ---- cluster_copy.c ------------------------------------------------------ */
 
 struct rr_conf_state copy_conf_state(struct scenario_memory *memory,
                                      const struct rr_conf_state *from);
@@ -118,7 +118,7 @@ struct entry_list copy_entries(struct scenario_memory *memory, const struct rr_e
 const struct rr_message *copy_message(struct scenario_memory *memory,
                                       const struct rr_message *from);
 
-/* ---- cluster_storage.c ---- */
+/* ---- cluster_storage.c --------------------------------------------------- */
 
 /* What a Ready or an append message asks to be stored. */
 struct storing {
@@ -135,7 +135,7 @@ enum outcome member_apply(struct member *member, struct command *cmd, struct ent
 void member_add_history(struct member *member, const struct rr_snapshot *snapshot);
 const struct rr_snapshot *member_state(const struct member *member);
 
-/* ---- the commands' handlers ---- */
+/* ---- the commands' handlers ---------------------------------------------- */
 
 enum outcome run_add_nodes(struct cluster *cluster, struct command *cmd);
 enum outcome run_bootstrap(struct cluster *cluster, struct command *cmd);

@@ -6,7 +6,7 @@
 
 static const struct command_shape one_node = {.least = 1, .most = 1};
 
-/* ---- the stored log ------------------------------------------------------------------------ */
+/* ---- the stored log ------------------------------------------------------ */
 
 /* Through the door: a fault on entries shows. */
 enum outcome look_at_raft_log(struct cluster *cluster, struct command *cmd, struct member *member)
@@ -38,7 +38,7 @@ enum outcome run_raft_log(struct cluster *cluster, struct command *cmd)
     return member ? look_at_raft_log(cluster, cmd, member) : OUTCOME_BAD;
 }
 
-/* ---- status and roles ---------------------------------------------------------------------- */
+/* ---- status and roles ---------------------------------------------------- */
 
 enum outcome run_status(struct cluster *cluster, struct command *cmd)
 {
@@ -71,7 +71,7 @@ enum outcome run_raft_state(struct cluster *cluster, struct command *cmd)
     return outcome;
 }
 
-/* ---- describe ------------------------------------------------------------------------------ */
+/* ---- describe ------------------------------------------------------------ */
 
 static void describe_core(struct rr_text *out, const struct member *member)
 {

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- creation ------------------------------------------------------------------------------ */
+/* ---- creation ------------------------------------------------------------ */
 
 struct start {
     struct rr_config config; /* for all nodes, but for what differs between them */
@@ -194,7 +194,7 @@ enum outcome run_bootstrap(struct cluster *cluster, struct command *cmd)
     return err < 0 && reason ? command_failed(cmd, reason) : cluster_result(cmd, err);
 }
 
-/* ---- crash and restart --------------------------------------------------------------------- */
+/* ---- crash and restart --------------------------------------------------- */
 
 /* What lived in the node's memory: internal messages to it, queued work, an open Ready. */
 static void forget_volatile(struct member *member)
@@ -242,7 +242,7 @@ enum outcome run_restart(struct cluster *cluster, struct command *cmd)
     return start_core(member, cmd);
 }
 
-/* ---- storage ------------------------------------------------------------------------------- */
+/* ---- storage ------------------------------------------------------------- */
 
 enum outcome run_storage_fault(struct cluster *cluster, struct command *cmd)
 {

@@ -75,7 +75,7 @@ static void deliver(struct member *member, const struct rr_message *message)
     }
 }
 
-/* ---- deliver-msgs -------------------------------------------------------------------------- */
+/* ---- deliver-msgs -------------------------------------------------------- */
 
 bool cluster_has_mail(const struct cluster *cluster, uint64_t id)
 {
@@ -176,7 +176,7 @@ enum outcome run_deliver_msgs(struct cluster *cluster, struct command *cmd)
     return outcome;
 }
 
-/* ---- one recipient, narrowed --------------------------------------------------------------- */
+/* ---- one recipient, narrowed --------------------------------------------- */
 
 static enum outcome parse_selection(struct command *cmd, struct selection *selection)
 {
@@ -273,7 +273,7 @@ enum outcome run_deliver_one(struct cluster *cluster, struct command *cmd)
     return count > 0 ? serve_recipient(cluster, cmd, &selection, false) : OUTCOME_OK;
 }
 
-/* ---- list-msgs ----------------------------------------------------------------------------- */
+/* ---- list-msgs ----------------------------------------------------------- */
 
 static void describe_context(struct rr_text *out, const struct rr_message *message)
 {

@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* ---- one Ready ----------------------------------------------------------------------------- */
+/* ---- one Ready ----------------------------------------------------------- */
 
 /* What outlives the next call into the core. */
 struct kept_ready {
@@ -67,7 +67,7 @@ static enum outcome process_ready(struct member *member, struct command *cmd)
     return OUTCOME_OK;
 }
 
-/* ---- one piece of a storage thread's work -------------------------------------------------- */
+/* ---- one piece of a storage thread's work -------------------------------- */
 
 static void describe_line(struct cluster *cluster, const struct rr_message *message)
 {
@@ -129,7 +129,7 @@ static enum outcome process_apply(struct member *member, struct command *cmd)
     return outcome;
 }
 
-/* ---- the commands -------------------------------------------------------------------------- */
+/* ---- the commands -------------------------------------------------------- */
 
 /* What is done to a node, and what it is called. */
 struct work {
@@ -224,7 +224,7 @@ enum outcome run_process_apply_thread(struct cluster *cluster, struct command *c
     return run_work(cluster, cmd, &apply_work);
 }
 
-/* ---- the halves of a Ready ----------------------------------------------------------------- */
+/* ---- the halves of a Ready ----------------------------------------------- */
 
 static const struct command_shape one_node = {.least = 1, .most = 1};
 
@@ -263,7 +263,7 @@ enum outcome run_end_ready(struct cluster *cluster, struct command *cmd)
     return OUTCOME_OK;
 }
 
-/* ---- stabilize ----------------------------------------------------------------------------- */
+/* ---- stabilize ----------------------------------------------------------- */
 
 static enum outcome stabilize_readys(const struct members *members, struct command *cmd,
                                      bool *progressed)

@@ -19,7 +19,7 @@ static struct member *parse_node_and_number(struct cluster *cluster, struct comm
     return member;
 }
 
-/* ---- time ---------------------------------------------------------------------------------- */
+/* ---- time ---------------------------------------------------------------- */
 
 static void tick(struct member *member, uint64_t count)
 {
@@ -98,7 +98,7 @@ enum outcome run_election_jitter(struct cluster *cluster, struct command *cmd)
     return OUTCOME_OK;
 }
 
-/* ---- elections ----------------------------------------------------------------------------- */
+/* ---- elections ----------------------------------------------------------- */
 
 enum outcome run_campaign(struct cluster *cluster, struct command *cmd)
 {
@@ -132,7 +132,7 @@ enum outcome run_forget_leader(struct cluster *cluster, struct command *cmd)
     return OUTCOME_OK;
 }
 
-/* ---- proposals and reads ------------------------------------------------------------------- */
+/* ---- proposals and reads ------------------------------------------------- */
 
 enum outcome run_propose(struct cluster *cluster, struct command *cmd)
 {
@@ -210,7 +210,7 @@ enum outcome run_read_index(struct cluster *cluster, struct command *cmd)
     return OUTCOME_OK;
 }
 
-/* ---- reports ------------------------------------------------------------------------------- */
+/* ---- reports ------------------------------------------------------------- */
 
 enum outcome run_report_unreachable(struct cluster *cluster, struct command *cmd)
 {

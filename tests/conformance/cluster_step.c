@@ -20,7 +20,7 @@ enum outcome command_message_type(struct command *cmd, const char *name, uint8_t
     return command_bad(cmd, "there is no message type '%s'", name);
 }
 
-/* ---- step ---------------------------------------------------------------------------------- */
+/* ---- step ---------------------------------------------------------------- */
 
 /* What a step command says, before it becomes a message. */
 struct hand_made {
@@ -187,7 +187,7 @@ enum outcome run_step(struct cluster *cluster, struct command *cmd)
     return OUTCOME_OK;
 }
 
-/* ---- propose-batch ------------------------------------------------------------------------- */
+/* ---- propose-batch ------------------------------------------------------- */
 
 static void encode_v1(struct command *cmd, const struct rr_conf_change_single *change,
                       struct rr_entry *entry)
@@ -253,7 +253,7 @@ enum outcome run_propose_batch(struct cluster *cluster, struct command *cmd)
     return cluster_result(cmd, rr_raw_node_step(member->node, &message));
 }
 
-/* ---- send-snapshot ------------------------------------------------------------------------- */
+/* ---- send-snapshot ------------------------------------------------------- */
 
 enum outcome run_send_snapshot(struct cluster *cluster, struct command *cmd)
 {

@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-/* ---- the door ------------------------------------------------------------------------------ */
+/* ---- the door ------------------------------------------------------------ */
 
 static int door_initial_state(void *ctx, struct rr_hard_state *hard_state,
                               struct rr_conf_state *conf_state)
@@ -71,7 +71,7 @@ struct rr_storage member_storage(struct member *member)
     return (struct rr_storage){.ops = &door, .ctx = member};
 }
 
-/* ---- storing ------------------------------------------------------------------------------- */
+/* ---- storing ------------------------------------------------------------- */
 
 enum outcome member_store(struct member *member, struct command *cmd, const struct storing *what)
 {
@@ -92,7 +92,7 @@ enum outcome member_store(struct member *member, struct command *cmd, const stru
     return cluster_result(cmd, err);
 }
 
-/* ---- the state machine --------------------------------------------------------------------- */
+/* ---- the state machine --------------------------------------------------- */
 
 const struct rr_snapshot *member_state(const struct member *member)
 {

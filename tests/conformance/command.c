@@ -33,7 +33,7 @@ bool name_is_in(const char *name, const char *const *names)
     return false;
 }
 
-/* ---- values -------------------------------------------------------------------------------- */
+/* ---- values -------------------------------------------------------------- */
 
 enum outcome command_u64(struct command *cmd, const char *what, const char *value, uint64_t *out)
 {
@@ -133,7 +133,7 @@ enum outcome command_conf_ops(struct command *cmd, const char *text, char separa
     return OUTCOME_OK;
 }
 
-/* ---- options ------------------------------------------------------------------------------- */
+/* ---- options ------------------------------------------------------------- */
 
 static const struct option *find_option(const struct command_shape *shape,
                                         const struct dd_argument *argument)

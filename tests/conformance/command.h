@@ -77,7 +77,7 @@ struct conf_ops {
 enum outcome command_conf_ops(struct command *cmd, const char *text, char separator,
                               struct conf_ops *out);
 
-/* ---- dialects ------------------------------------------------------------------------------ */
+/* ---- dialects ------------------------------------------------------------ */
 
 /* A scenario language: which commands it has, and what runs them. */
 struct dialect {

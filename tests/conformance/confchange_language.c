@@ -48,7 +48,7 @@ static enum outcome change_config(struct changer *changer, struct command *cmd, 
     return OUTCOME_OK;
 }
 
-/* ---- the dialect --------------------------------------------------------------------------- */
+/* ---- the dialect --------------------------------------------------------- */
 
 static bool confchange_owns(const char *name)
 {

@@ -22,7 +22,7 @@ void dd_init(struct dd_reader *reader, const char *text, size_t size,
     *reader = (struct dd_reader){.text = text, .size = size, .memory = memory};
 }
 
-/* ---- lines --------------------------------------------------------------------------------- */
+/* ---- lines --------------------------------------------------------------- */
 
 static bool is_blank(char c)
 {
@@ -63,7 +63,7 @@ static int fail_at(struct dd_reader *reader, size_t line, const char *problem)
     return -1;
 }
 
-/* ---- arguments ----------------------------------------------------------------------------- */
+/* ---- arguments ----------------------------------------------------------- */
 
 struct argument_parser {
     struct scenario_memory *memory;
@@ -162,7 +162,7 @@ static bool parse_directive(struct argument_parser *p, struct dd_case *out)
     }
 }
 
-/* ---- cases --------------------------------------------------------------------------------- */
+/* ---- cases --------------------------------------------------------------- */
 
 /* The next line that is neither blank nor a comment, with its continuations joined. */
 static int read_directive(struct dd_reader *reader, struct dd_case *out)
@@ -286,7 +286,7 @@ int dd_next(struct dd_reader *reader, struct dd_case *out)
     return 1;
 }
 
-/* ---- comparing and writing ----------------------------------------------------------------- */
+/* ---- comparing and writing ----------------------------------------------- */
 
 bool dd_matches(const struct dd_case *c, const char *output, size_t size)
 {

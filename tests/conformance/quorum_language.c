@@ -28,7 +28,7 @@ struct quorum_case {
     size_t half_counts[2];
 };
 
-/* ---- reading ------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------- */
 
 static const struct dd_argument *find_argument(const struct dd_case *c, const char *key)
 {
@@ -109,7 +109,7 @@ static enum outcome read_case(struct command *cmd, const char *key, struct quoru
     return outcome;
 }
 
-/* ---- answering ----------------------------------------------------------------------------- */
+/* ---- answering ----------------------------------------------------------- */
 
 /* bar: how many voters have a smaller index, ties counting as the first of them. */
 static void measure_bars(struct quorum_case *q)
@@ -190,7 +190,7 @@ static enum outcome run_vote(struct command *cmd, struct rr_text *out)
     return OUTCOME_OK;
 }
 
-/* ---- the dialect --------------------------------------------------------------------------- */
+/* ---- the dialect --------------------------------------------------------- */
 
 static const char *const commands[] = {"committed", "vote", NULL};
 

@@ -37,7 +37,7 @@ static void die(const char *what, const char *path)
     exit(2);
 }
 
-/* ---- files --------------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------- */
 
 static void add_path(struct path_list *list, const char *path)
 {
@@ -104,7 +104,7 @@ static void write_file(const char *path, const struct rr_text *text)
         die("cannot be written", path);
 }
 
-/* ---- running ------------------------------------------------------------------------------- */
+/* ---- running ------------------------------------------------------------- */
 
 static void run_file(const char *path, struct totals *totals)
 {

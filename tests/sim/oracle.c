@@ -36,8 +36,7 @@ static struct oracle_index *at_index(struct oracle *oracle, uint64_t index)
     return &oracle->indexes[index];
 }
 
-/* ---- one content per (index, term)
- * ---------------------------------------------------------------- */
+/* ---- one content per (index, term) --------------------------------------- */
 
 static struct oracle_content *find_content(const struct oracle *oracle, uint64_t index,
                                            uint64_t term)
@@ -102,8 +101,7 @@ void oracle_fini(struct oracle *oracle)
     free(oracle->contents);
 }
 
-/* ---- elections
- * ------------------------------------------------------------------------------------- */
+/* ---- elections ----------------------------------------------------------- */
 
 void oracle_vote(struct oracle *oracle, uint32_t node, uint64_t term, uint64_t vote)
 {
@@ -132,8 +130,7 @@ void oracle_leader(struct oracle *oracle, uint32_t node, uint64_t term)
     oracle->leaders[term] = node;
 }
 
-/* ---- commit and apply
- * ------------------------------------------------------------------------------ */
+/* ---- commit and apply ---------------------------------------------------- */
 
 void oracle_commit(struct oracle *oracle, uint32_t node, uint64_t index, uint64_t term)
 {

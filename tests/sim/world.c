@@ -43,8 +43,7 @@ static bool is_dead(const struct node *node)
     return sim_crashed(node->world->sim, node->number);
 }
 
-/* ---- what nodes say
- * ------------------------------------------------------------------------------- */
+/* ---- what nodes say ------------------------------------------------------ */
 
 /* A process that died says nothing any more, whatever its remains still do. */
 static void on_vote_sent(void *ctx, uint64_t group, uint64_t term, uint64_t vote)
@@ -120,8 +119,7 @@ static void on_log(void *ctx, int level, const char *line)
     world_say(node->world, "node %u (%d): %s", node->number, level, line);
 }
 
-/* ---- processes
- * ------------------------------------------------------------------------------------ */
+/* ---- processes ----------------------------------------------------------- */
 
 static int open_group(struct world *world, struct node *node, struct rr_error *error)
 {
@@ -260,8 +258,7 @@ static void run_until(struct world *world, uint64_t time)
     }
 }
 
-/* ---- clients
- * -------------------------------------------------------------------------------------- */
+/* ---- clients ------------------------------------------------------------- */
 
 static void propose(struct world *world)
 {
@@ -285,8 +282,7 @@ static void propose(struct world *world)
         workload_propose(workload, &target, 1);
 }
 
-/* ---- a run
- * ---------------------------------------------------------------------------------------- */
+/* ---- a run --------------------------------------------------------------- */
 
 static void world_init(struct world *world, const struct plan *plan, bool is_verbose)
 {

@@ -61,7 +61,7 @@ struct world_result {
 void world_play(const struct plan *plan, uint32_t seconds, bool is_verbose,
                 struct world_result *result);
 
-/* ---- world.c, for world_faults.c ---- */
+/* ---- world.c, for world_faults.c ----------------------------------------- */
 void world_say(const struct world *world, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* The process is gone: its engine is given up, and it comes back after a while. */
@@ -71,7 +71,7 @@ void world_bury(struct world *world, struct node *node);
 void world_close(struct world *world, struct node *node);
 void world_open(struct world *world, struct node *node);
 
-/* ---- world_faults.c ---- */
+/* ---- world_faults.c ------------------------------------------------------ */
 /* Does one thing of the plan's, by chance. */
 void faults_strike(struct world *world);
 /* Ends everything that was done: links, disks, crashes to come. Processes are started by the world.

@@ -18,7 +18,7 @@ void harness_sleep_ms(uint32_t ms)
     nanosleep(&time, NULL);
 }
 
-/* ---- the state machine ----------------------------------------------------- */
+/* ---- the state machine --------------------------------------------------- */
 
 static int chain_open(void *ctx, uint64_t *applied)
 {
@@ -100,7 +100,7 @@ static int chain_restore_end(void *ctx, void *restore, bool complete)
     return 0;
 }
 
-/* ---- outcomes -------------------------------------------------------------- */
+/* ---- outcomes ------------------------------------------------------------ */
 
 static void propose_next(struct harness_node *node)
 {
@@ -129,7 +129,7 @@ static void on_complete(void *ctx, const struct rr_completion *completions, uint
     node->ok += ok;
 }
 
-/* ---- the cluster ----------------------------------------------------------- */
+/* ---- the cluster --------------------------------------------------------- */
 
 static uint16_t free_port(void)
 {
@@ -245,7 +245,7 @@ void harness_fini(struct harness *harness)
     remove_files(harness->root);
 }
 
-/* ---- what tests do --------------------------------------------------------- */
+/* ---- what tests do ------------------------------------------------------- */
 
 struct rr_group_status harness_status(const struct harness_node *node)
 {

@@ -37,7 +37,7 @@ static size_t from_hex(const char *hex, uint8_t *bytes)
     return size;
 }
 
-/* ---- literal bytes -------------------------------------------------------------------------- */
+/* ---- literal bytes ------------------------------------------------------- */
 
 static void test_conf_change_v2_bytes_are_the_references(void)
 {
@@ -160,7 +160,7 @@ static void test_message_maxima_are_reached(void)
     CHECK_EQ_U64(rr_message_tail_size(&message), CODEC_MESSAGE_TAIL_MAX);
 }
 
-/* ---- decoding -------------------------------------------------------------------------------- */
+/* ---- decoding ------------------------------------------------------------ */
 
 static void test_message_decode_points_into_the_input_and_names_the_block(void)
 {

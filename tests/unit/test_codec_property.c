@@ -32,8 +32,7 @@ static const char *const kind_names[WIRE_KIND_COUNT] = {
 static _Alignas(8) uint8_t scratch_bytes[SCRATCH_MAX];
 static _Alignas(8) uint8_t second_scratch_bytes[SCRATCH_MAX];
 
-/* ---- our codec, by kind -----------------------------------------------------------------------
- */
+/* ---- our codec, by kind -------------------------------------------------- */
 
 static int decode_ours(enum wire_kind kind, const uint8_t *bytes, size_t size,
                        struct codec_scratch *scratch, union codec_value *value)
@@ -99,8 +98,7 @@ static size_t encode_ours(enum wire_kind kind, const union codec_value *value, u
     return (size_t)(end - at) == size ? size : SIZE_MAX;
 }
 
-/* ---- one encoding -------------------------------------------------------------------------------
- */
+/* ---- one encoding -------------------------------------------------------- */
 
 struct sample {
     enum wire_kind kind;
@@ -279,8 +277,7 @@ static const char *check_sample(struct sample *sample)
     return failure ? failure : check_damage(sample, &random);
 }
 
-/* ---- all of them
- * ---------------------------------------------------------------------------------- */
+/* ---- all of them --------------------------------------------------------- */
 
 /* Looks for a smaller encoding that fails as well, then reports the smallest and stops. */
 static void report(struct sample *sample)

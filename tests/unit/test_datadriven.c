@@ -47,7 +47,7 @@ static void check_bad(const char *text, const char *reason)
     heap_text_free(&report);
 }
 
-/* ---- reading ------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------- */
 
 static void test_arguments_of_every_form_are_read(void)
 {
@@ -128,7 +128,7 @@ static void test_comparison_adds_one_missing_newline(void)
     CHECK(!dd_matches(&empty, "ok", 2));
 }
 
-/* ---- whole scenarios ----------------------------------------------------------------------- */
+/* ---- whole scenarios ----------------------------------------------------- */
 
 static void test_dialect_is_told_by_the_first_command(void)
 {
@@ -191,7 +191,7 @@ static void test_written_output_is_fenced_when_it_must_be(void)
     heap_text_free(&out);
 }
 
-/* ---- diffs --------------------------------------------------------------------------------- */
+/* ---- diffs --------------------------------------------------------------- */
 
 static void check_diff(const char *expected, const char *actual, const char *diff)
 {

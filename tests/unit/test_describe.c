@@ -36,7 +36,7 @@ static struct rr_entry normal_entry(uint64_t term, uint64_t index, const char *d
                              .size = data ? (uint32_t)strlen(data) : 0};
 }
 
-/* ---- the sink ------------------------------------------------------------------------------ */
+/* ---- the sink ------------------------------------------------------------ */
 
 static void test_bounded_sink_drops_what_does_not_fit(void)
 {
@@ -65,7 +65,7 @@ static void test_numbers_at_their_ends(void)
     check_text("0 18446744073709551615 0 a ffffffffffffffff");
 }
 
-/* ---- quoting ------------------------------------------------------------------------------- */
+/* ---- quoting ------------------------------------------------------------- */
 
 static void check_quoted(const char *bytes, size_t size, const char *expected)
 {
@@ -100,7 +100,7 @@ static void test_invalid_utf8_is_quoted_byte_by_byte(void)
     check_quoted("\xf4\x90\x80\x80", 4, "\"\\xf4\\x90\\x80\\x80\""); /* beyond Unicode */
 }
 
-/* ---- entries ------------------------------------------------------------------------------- */
+/* ---- entries ------------------------------------------------------------- */
 
 static void test_normal_entries_are_quoted(void)
 {
@@ -143,7 +143,7 @@ static void test_undecodable_conf_change_shows_its_bytes(void)
     check_text("1/4 EntryConfChangeV2 undecodable \"\\xff\"");
 }
 
-/* ---- messages ------------------------------------------------------------------------------ */
+/* ---- messages ------------------------------------------------------------ */
 
 static void test_plain_message_leaves_out_what_is_zero(void)
 {
@@ -209,7 +209,7 @@ static void test_message_types_are_named(void)
     CHECK(strcmp(rr_describe_message_type(RR_MSG_FORGET_LEADER + 1), "unknown") == 0);
 }
 
-/* ---- Ready --------------------------------------------------------------------------------- */
+/* ---- Ready --------------------------------------------------------------- */
 
 static void test_empty_ready(void)
 {
@@ -259,7 +259,7 @@ static void test_hard_state_without_vote(void)
     check_text("Term:3 Commit:0");
 }
 
-/* ---- what the core says about itself -------------------------------------------------------- */
+/* ---- what the core says about itself ------------------------------------- */
 
 static struct tracker_config joint_config(void)
 {

@@ -35,8 +35,7 @@ static void close_fd(int fd)
     h->io->ops->close(h->io, fd);
 }
 
-/* ---- files ------------------------------------------------------------------------------------
- */
+/* ---- files --------------------------------------------------------------- */
 
 static void test_write_then_read_gives_the_same_bytes(void)
 {
@@ -187,8 +186,7 @@ static void test_writes_in_flight_that_overlap_are_fatal(void)
     CHECK(is_fatal(91) && is_fatal(109) && is_fatal(100));
 }
 
-/* ---- sockets ----------------------------------------------------------------------------------
- */
+/* ---- sockets ------------------------------------------------------------- */
 
 static void test_bytes_travel_both_ways(void)
 {
@@ -330,8 +328,7 @@ static void test_churn_of_connections_leaks_no_fd(void)
     CHECK(count_open_fds() == before);
 }
 
-/* ---- cancel -----------------------------------------------------------------------------------
- */
+/* ---- cancel -------------------------------------------------------------- */
 
 static void test_cancel_of_waiting_ops_completes_them_once(void)
 {
@@ -404,8 +401,7 @@ static void test_cancel_of_a_write_gives_one_done(void)
     close_fd(fd);
 }
 
-/* ---- the end ----------------------------------------------------------------------------------
- */
+/* ---- the end ------------------------------------------------------------- */
 
 static void test_join_finishes_what_is_in_flight(void)
 {

@@ -24,8 +24,7 @@ static void close_loop(void)
     harness_close_io(h->io);
 }
 
-/* ---- turns and deadlines ----------------------------------------------------------------------
- */
+/* ---- turns and deadlines ------------------------------------------------- */
 
 static uint64_t turn_times[1000];
 static _Atomic uint32_t turns_seen;
@@ -184,8 +183,7 @@ static void test_random_numbers_differ(void)
     harness_close_io(h->io); /* never started */
 }
 
-/* ---- wake-ups ---------------------------------------------------------------------------------
- */
+/* ---- wake-ups ------------------------------------------------------------ */
 
 enum { PRODUCERS = 3, WAKES = 20000, ROUNDS = 3000 };
 /* Relaxed on purpose, here and below: io_wake must bring them over. */
@@ -277,8 +275,7 @@ static void test_wakes_while_the_loop_is_awake_cost_no_kernel_call(void)
     harness_close_io(h->io);
 }
 
-/* ---- workers ----------------------------------------------------------------------------------
- */
+/* ---- workers ------------------------------------------------------------- */
 
 enum { JOBS = 5000 };
 struct test_job {

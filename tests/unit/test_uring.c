@@ -24,8 +24,7 @@
 static struct harness harness;
 static struct harness *const h = &harness;
 
-/* ---- rings that are too small -----------------------------------------------------------------
- */
+/* ---- rings that are too small -------------------------------------------- */
 
 static void test_more_ops_than_sq_and_cq_hold_all_complete(void)
 {
@@ -85,8 +84,7 @@ static void test_wake_count_is_the_number_of_kernel_calls(void)
     uring_free(io);
 }
 
-/* ---- what is asked of the kernel --------------------------------------------------------------
- */
+/* ---- what is asked of the kernel ----------------------------------------- */
 
 static const struct io_uring_sqe *filled_sqe(struct io *io, struct test_op *t)
 {
@@ -141,8 +139,7 @@ static void test_flags_are_handed_to_the_kernel(void)
     uring_free(io);
 }
 
-/* ---- what can be missing ----------------------------------------------------------------------
- */
+/* ---- what can be missing ------------------------------------------------- */
 
 /* From now on, in this process, the system call fails with `err`. */
 static void refuse(unsigned call, int err)

@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the schema, as the generator sees it -----------------------------------------------------
- */
+/* ---- the schema, as the generator sees it -------------------------------- */
 
 enum field_shape { NUMBER, SMALL_ENUM, TRUTH, BYTES, NUMBERS, SUB, SUBS };
 
@@ -51,8 +50,7 @@ static const struct field_schema schema[][FIELDS_MAX] = {
     [WIRE_KIND_SINGLE] = {{1, SMALL_ENUM, 0}, {2, NUMBER, 0}},
 };
 
-/* ---- chance -----------------------------------------------------------------------------------
- */
+/* ---- chance -------------------------------------------------------------- */
 
 static uint64_t next_random(struct wire_random *random)
 {
@@ -81,8 +79,7 @@ static uint64_t random_number(struct wire_random *random)
     return one_in(random, 4) ? 1ull << wire_random_below(random, 64) : number;
 }
 
-/* ---- encoding ---------------------------------------------------------------------------------
- */
+/* ---- encoding ------------------------------------------------------------ */
 
 struct output {
     uint8_t *at;

@@ -19,7 +19,7 @@ extern "C" {
 struct rr_engine;
 struct rr_group;
 
-/* ---- state machine (DESIGN section 9) ------------------------------------------------------- */
+/* ---- state machine (DESIGN section 9) ------------------------------------ */
 
 /* One committed user entry: the bytes that were proposed. Valid during the call. */
 struct rr_apply_entry {
@@ -53,8 +53,7 @@ struct rr_state_machine {
     uint64_t (*hash)(void *ctx); /* optional: compared across replicas by tests and tools */
 };
 
-/* ---- completions ------------------------------------------------------------------------------
- */
+/* ---- completions --------------------------------------------------------- */
 
 /* One per accepted proposal. status: RR_OK (committed, durable on a quorum, applied; result is the
  * state machine's); certainly not in the log: RR_E_NOT_LEADER, RR_E_BUSY, RR_E_CLOSED,
@@ -68,8 +67,7 @@ struct rr_completion {
     uint64_t result;
 };
 
-/* ---- engine -------------------------------------------------------------------------------------
- */
+/* ---- engine -------------------------------------------------------------- */
 
 struct rr_peer_address {
     uint64_t node;
@@ -118,8 +116,7 @@ enum rr_close_mode {
 /* Every outstanding completion has been called when this returns. Not from a callback. */
 int rr_engine_close(struct rr_engine *engine, enum rr_close_mode mode);
 
-/* ---- group
- * --------------------------------------------------------------------------------------- */
+/* ---- group --------------------------------------------------------------- */
 
 struct rr_group_options {
     size_t size;

@@ -23,7 +23,7 @@ extern "C" {
 /* What this header declares is what the library exports; all else is hidden. */
 #pragma GCC visibility push(default)
 
-/* ---- storage ------------------------------------------------------------------------------- */
+/* ---- storage ------------------------------------------------------------- */
 
 /* The stable log, read by the core. Spans and snapshots are borrowed until the next call into the
  * node that uses this storage. `entries` returns at least one entry, at most `max_size` encoded
@@ -49,7 +49,7 @@ struct rr_storage {
     void *ctx;
 };
 
-/* ---- configuration ------------------------------------------------------------------------- */
+/* ---- configuration ------------------------------------------------------- */
 
 enum rr_read_only_option { RR_READ_ONLY_SAFE = 0, RR_READ_ONLY_LEASE_BASED = 1 };
 
@@ -99,7 +99,7 @@ struct rr_config {
     void *release_ctx;
 };
 
-/* ---- Ready --------------------------------------------------------------------------------- */
+/* ---- Ready --------------------------------------------------------------- */
 
 enum rr_state {
     RR_STATE_FOLLOWER = 0,
@@ -135,7 +135,7 @@ struct rr_ready {
     bool must_sync;
 };
 
-/* ---- raw node ------------------------------------------------------------------------------ */
+/* ---- raw node ------------------------------------------------------------ */
 
 struct rr_raw_node;
 
@@ -203,7 +203,7 @@ void rr_raw_node_step_down(struct rr_raw_node *node);
 /* Storage that answered RR_E_PENDING for entries in [from, to) now has them. */
 void rr_raw_node_storage_ready(struct rr_raw_node *node, uint64_t from, uint64_t to);
 
-/* ---- status -------------------------------------------------------------------------------- */
+/* ---- status -------------------------------------------------------------- */
 
 enum rr_progress_state {
     RR_PROGRESS_PROBE = 0,
@@ -243,7 +243,7 @@ struct rr_progress_status {
 uint32_t rr_raw_node_progress(const struct rr_raw_node *node, struct rr_progress_status *out,
                               uint32_t cap);
 
-/* ---- memory storage ------------------------------------------------------------------------ */
+/* ---- memory storage ------------------------------------------------------ */
 
 struct rr_memory_storage;
 struct rr_memory_storage *rr_memory_storage_new(const struct rr_allocator *allocator);
