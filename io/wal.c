@@ -76,7 +76,7 @@ void wal_free(struct wal *wal)
     free(wal);
 }
 
-/* ---- creation ------------------------------------------------------------ */
+/* ---- creation ------------------------------------------------------------------------ */
 
 /* One name at a time, because a list may not be changed while it is read. */
 struct leftover {
@@ -136,7 +136,7 @@ int wal_create(const struct wal_options *options, struct rr_error *error)
     return err;
 }
 
-/* ---- opening ------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------------------- */
 
 /* From here on this process takes part: its boot is above all earlier ones. */
 static int begin_boot(struct wal *wal, struct rr_error *error)
@@ -182,7 +182,7 @@ int wal_open(const struct wal_options *options, const struct wal_recovery *recov
     return 0;
 }
 
-/* ---- status -------------------------------------------------------------- */
+/* ---- status -------------------------------------------------------------------------- */
 
 uint64_t wal_boot(const struct wal *wal)
 {

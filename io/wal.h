@@ -97,9 +97,10 @@ void wal_free(struct wal *wal);
 
 uint64_t wal_boot(const struct wal *wal); /* this boot's count */
 
-/* ---- staging (RR_E_POISONED; RR_E_NO_MEMORY; RR_E_TOO_LARGE: it fits in no segment)
- * --------------------- Staging itself never waits for room on disk: ask wal_admits_entries first.
- */
+/* ---- staging ------------------------------------------------------------------------- */
+
+/* All of these return 0 or RR_E_POISONED, RR_E_NO_MEMORY, RR_E_TOO_LARGE (it fits in no segment).
+ * Staging never waits for room on disk: ask wal_admits_entries before entries are staged. */
 
 /* Room for entries that are encoded in place: `*at` points into the log block behind an open
  * section of `group`, with at least `size` bytes. Seals the filling write if that is too full.
@@ -143,7 +144,7 @@ void wal_close_mark(struct wal *wal);
 /* Nothing staged or in flight (always, when poisoned: nothing of it will ever be durable). */
 bool wal_is_idle(const struct wal *wal);
 
-/* ---- recycling ----------------------------------------------------------- */
+/* ---- recycling ----------------------------------------------------------------------- */
 
 /* A group whose state (and tail, if it is small) should be written again so that old segments can
  * be recycled, or false. With more tail than wal_tail_bytes_max it needs a snapshot first. Names

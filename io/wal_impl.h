@@ -5,9 +5,11 @@
  *
  * The life of a write, and what it waits for:
  *
- *     FILLING ──full, or its turn──> QUEUED ──place and slot free──> WRITING ──whole──> DONE
- *        sections                      its turn                        │  ▲               its
- * predecessors buffered only: └─> SYNCING
+ *     FILLING ──full, or its turn──> QUEUED ──> WRITING ──────────────> DONE
+ *                                                  └────> SYNCING ────────┘
+ *
+ * FILLING waits for sections, QUEUED for its turn, a place on disk and one of two slots, WRITING for
+ * the whole write to succeed, SYNCING (buffered mode) for the sync, DONE for its predecessors.
  */
 #ifndef RR_IO_WAL_IMPL_H
 #define RR_IO_WAL_IMPL_H
@@ -84,7 +86,7 @@ struct wal {
     struct wal_stats stats;
 };
 
-/* ---- wal_stage.c --------------------------------------------------------- */
+/* ---- wal_stage.c --------------------------------------------------------------------- */
 
 /* Sections that the log adds of its own accord. */
 int wal_stage_open(struct wal *wal, uint64_t nonce);
@@ -92,7 +94,7 @@ int wal_stage_mark(struct wal *wal);
 /* The filling write, if it has sections, goes to the end of the queue. */
 void wal_seal(struct wal *wal);
 
-/* ---- wal_write.c --------------------------------------------------------- */
+/* ---- wal_write.c --------------------------------------------------------------------- */
 
 /* -errno of a file operation as enum rr_err. */
 int wal_error_of(int err);
@@ -106,7 +108,7 @@ static inline struct wal_header *wal_write_header(const struct wal_write *write)
     return (struct wal_header *)(void *)(write->block->base.bytes + write->start);
 }
 
-/* ---- wal_recover.c ------------------------------------------------------- */
+/* ---- wal_recover.c ------------------------------------------------------------------- */
 
 /* The size of the directory's segments: of the one with the lowest number. RR_E_CORRUPT: there is
  * none. */

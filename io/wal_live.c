@@ -36,7 +36,7 @@ void wal_live_fini(struct wal_live *live)
     free(live->peers);
 }
 
-/* ---- groups -------------------------------------------------------------- */
+/* ---- groups -------------------------------------------------------------------------- */
 
 static uint32_t slot_of(const struct wal_live *live, uint64_t group)
 {
@@ -135,7 +135,7 @@ int wal_live_promise(struct wal_live *live, const struct wal_section *section)
     return err;
 }
 
-/* ---- accounting ---------------------------------------------------------- */
+/* ---- accounting ---------------------------------------------------------------------- */
 
 /* Releases what lies wholly below first_index. */
 static void release_dead(struct wal_live *live, struct wal_group *group, uint64_t seq)
@@ -242,7 +242,7 @@ void wal_live_account(struct wal_live *live, const struct wal_section *section, 
     }
 }
 
-/* ---- policies ------------------------------------------------------------ */
+/* ---- policies ------------------------------------------------------------------------ */
 
 const struct wal_peer *wal_live_peer_to_move(struct wal_live *live)
 {

@@ -8,8 +8,7 @@
  * place, and again by recovery. For a group's entries there is one hold per segment, in a list from
  * the oldest to the newest:
  *
- *     group ── hold {segment 7, last_index 120} ── hold {8, 245} ── hold {9, 301}      first_index
- * 98
+ *     group, first_index 98 ── {segment 7, last_index 120} ── {8, 245} ── {9, 301}
  *
  * Entries truncate: holds that reach above the new first index are cut to below it. A hold whose
  * last_index lies below first_index is released.

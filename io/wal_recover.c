@@ -69,7 +69,7 @@ int wal_find_segment_bytes(struct io *io, const char *dir, uint64_t *bytes, stru
     return 0;
 }
 
-/* ---- first pass ---------------------------------------------------------- */
+/* ---- first pass ---------------------------------------------------------------------- */
 
 static int refuse(struct recover *recover, int err, const char *what)
 {
@@ -188,7 +188,7 @@ static int find_end(struct recover *recover)
     return found < 0 ? found : wal_scan_judge(&recover->scan);
 }
 
-/* ---- handing over -------------------------------------------------------- */
+/* ---- handing over -------------------------------------------------------------------- */
 
 static int refuse_group(struct recover *recover, uint64_t group, const char *what)
 {
@@ -319,7 +319,7 @@ static int hand_all_entries(struct recover *recover)
     return err;
 }
 
-/* ---- taking over --------------------------------------------------------- */
+/* ---- taking over --------------------------------------------------------------------- */
 
 static int take_over(struct recover *recover)
 {

@@ -10,7 +10,7 @@
 
 #define READ_BYTES (1024u * 1024)
 
-/* ---- files --------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------------------- */
 
 struct found {
     uint64_t numbers[WAL_SEGMENTS_MAX];
@@ -176,7 +176,7 @@ static int load(struct wal_scan *scan, uint32_t file)
     return err;
 }
 
-/* ---- the walk ------------------------------------------------------------ */
+/* ---- the walk ------------------------------------------------------------------------ */
 
 int wal_scan_refuse(struct wal_scan *scan, int err, struct wal_scan_place place, uint64_t seq,
                     const char *what)
@@ -261,7 +261,7 @@ void wal_scan_rewind(struct wal_scan *scan)
     scan->at = scan->end = (struct wal_scan_place){0, 0};
 }
 
-/* ---- the verdict --------------------------------------------------------- */
+/* ---- the verdict --------------------------------------------------------------------- */
 
 /* Is there a header in the loaded segment, from `offset` on, that says `seq` was durable? */
 static bool find_proof(const struct wal_scan *scan, uint64_t offset, uint64_t seq)

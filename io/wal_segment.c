@@ -86,7 +86,7 @@ unsigned wal_segment_open_flags(const struct wal_segments *segments)
     return segments->is_direct ? IO_O_DIRECT : 0;
 }
 
-/* ---- refill -------------------------------------------------------------- */
+/* ---- refill -------------------------------------------------------------------------- */
 
 /* A file that an interrupted refill left is written over, not truncated. */
 static int open_zeroed(struct wal_refill *refill)
@@ -267,7 +267,7 @@ uint64_t wal_segments_tend(struct wal_segments *segments, uint64_t durable_seq, 
     return UINT64_MAX;
 }
 
-/* ---- placing ------------------------------------------------------------- */
+/* ---- placing ------------------------------------------------------------------------- */
 
 bool wal_segments_place(struct wal_segments *segments, uint64_t seq, uint64_t padded,
                         bool has_entries, uint64_t *offset)

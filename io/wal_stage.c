@@ -18,7 +18,7 @@
 
 #define WRITES_PER_GROWTH 32u
 
-/* ---- writes -------------------------------------------------------------- */
+/* ---- writes -------------------------------------------------------------------------- */
 
 static RR_COLD int add_writes(struct wal *wal)
 {
@@ -102,7 +102,7 @@ void wal_seal(struct wal *wal)
     wal->filling = NULL;
 }
 
-/* ---- sections ------------------------------------------------------------ */
+/* ---- sections ------------------------------------------------------------------------ */
 
 /* Makes the filling write one that has room for `size` more bytes. An empty one that is too small
  * gives its number back. */
@@ -235,7 +235,7 @@ int wal_append_peer(struct wal *wal, const struct wal_peer *peer)
     return err ? err : stage_copy(wal, &section, peer);
 }
 
-/* ---- entries in place ---------------------------------------------------- */
+/* ---- entries in place ---------------------------------------------------------------- */
 
 int wal_reserve_entries(struct wal *wal, uint64_t group, uint32_t size, uint8_t **at,
                         struct rr_block **block)
@@ -291,7 +291,7 @@ void wal_rollback_entries(struct wal *wal)
     wal_live_unpromise(&wal->live);
 }
 
-/* ---- entries by copy ----------------------------------------------------- */
+/* ---- entries by copy ----------------------------------------------------------------- */
 
 /* Copies `count` entries of `size` encoded bytes to `to`. Entries that lie encoded one behind the
  * other go in one piece. Returns their CRC. */

@@ -46,7 +46,7 @@ void wal_release_write(struct wal *wal, struct wal_write *write)
     wal->idle = write;
 }
 
-/* ---- submission ---------------------------------------------------------- */
+/* ---- submission ---------------------------------------------------------------------- */
 
 static void account(struct wal *wal, const struct wal_write *write, const struct wal_header *header)
 {
@@ -107,7 +107,7 @@ static struct wal_write *prepare_write(struct wal *wal)
     return write;
 }
 
-/* ---- completion ---------------------------------------------------------- */
+/* ---- completion ---------------------------------------------------------------------- */
 
 static void advance_durable(struct wal *wal)
 {
@@ -171,7 +171,7 @@ static void submit_write(struct wal *wal, struct wal_write *write, uint64_t now_
     io_submit(wal->io, &write->op);
 }
 
-/* ---- the end of a turn --------------------------------------------------- */
+/* ---- the end of a turn --------------------------------------------------------------- */
 
 uint64_t wal_waiting_bytes(const struct wal *wal)
 {
@@ -246,7 +246,7 @@ bool wal_is_idle(const struct wal *wal)
     return !wal->flight && wal_waiting_bytes(wal) == 0 && !unproven;
 }
 
-/* ---- before service ------------------------------------------------------ */
+/* ---- before service ------------------------------------------------------------------ */
 
 int wal_write_now(struct wal *wal, struct rr_error *error)
 {

@@ -143,7 +143,7 @@ static void test_idle_log_marks_once(void)
     end(&world);
 }
 
-/* ---- what goes into a write ---------------------------------------------- */
+/* ---- what goes into a write ---------------------------------------------------------- */
 
 static void stage_run(struct wal_world *world, uint64_t first_index, uint32_t count, uint32_t size,
                       struct rr_entry *entries)
@@ -297,7 +297,7 @@ static void test_writes_share_blocks(void)
     settle(&world);
 }
 
-/* ---- room ---------------------------------------------------------------- */
+/* ---- room ---------------------------------------------------------------------------- */
 
 static void test_full_disk_refuses_entries_and_heals(void)
 {

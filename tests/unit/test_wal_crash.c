@@ -111,7 +111,7 @@ static void test_crash_in_recovery_only_repeats_it(void)
     }
 }
 
-/* ---- the first boot ------------------------------------------------------ */
+/* ---- the first boot ------------------------------------------------------------------ */
 
 static const struct identity mine = {
     .cluster = 5,

@@ -110,7 +110,7 @@ static void test_padding_reaches_the_block(void)
     CHECK_EQ_U64(wal_padded_size(&h), 16384);
 }
 
-/* ---- sections ------------------------------------------------------------ */
+/* ---- sections ------------------------------------------------------------------------ */
 
 struct payload {
     struct wal_section mark;
@@ -171,7 +171,7 @@ static void test_section_that_makes_no_sense_is_refused(void)
     CHECK_EQ_U64(walk(&payload, 2, &seen), RR_E_VERSION);
 }
 
-/* ---- states and runs ----------------------------------------------------- */
+/* ---- states and runs ----------------------------------------------------------------- */
 
 static void test_state_comes_back_as_it_was(void)
 {

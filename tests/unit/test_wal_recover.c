@@ -14,7 +14,7 @@ static const uint64_t instance_id = 0x1234567;
 static struct image_write writes[WRITES_MAX];
 static uint32_t write_count;
 
-/* ---- what recovery hands over, looked at and forgotten ------------------- */
+/* ---- what recovery hands over, looked at and forgotten ------------------------------- */
 
 static uint64_t touched;
 
@@ -112,7 +112,7 @@ static bool names_the_place(const char *message, const struct image *image,
            strstr(message, seq) && strstr(message, "replace this node");
 }
 
-/* ---- damage -------------------------------------------------------------- */
+/* ---- damage -------------------------------------------------------------------------- */
 
 static void test_flipped_byte_in_a_proven_write_is_refused(void)
 {
@@ -266,7 +266,7 @@ static void test_foreign_version_is_named(void)
     image_free(&image);
 }
 
-/* ---- hostility ----------------------------------------------------------- */
+/* ---- hostility ----------------------------------------------------------------------- */
 
 static uint64_t chance_state = 88172645463325252u;
 

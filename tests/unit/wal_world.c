@@ -70,7 +70,7 @@ void world_fill(uint8_t *data, uint32_t size, uint64_t group, uint64_t index, ui
         data[i] = (uint8_t)(group * 31 + index * 7 + term * 3 + i);
 }
 
-/* ---- the log's callbacks ------------------------------------------------- */
+/* ---- the log's callbacks ------------------------------------------------------------- */
 
 static void on_durable(void *ctx, uint64_t durable_seq)
 {
@@ -142,7 +142,7 @@ static int on_peer(void *ctx, const struct wal_peer *peer)
     return 0;
 }
 
-/* ---- the workload -------------------------------------------------------- */
+/* ---- the workload -------------------------------------------------------------------- */
 
 static void note_op(struct wal_world *world)
 {
@@ -339,7 +339,7 @@ void world_stage(struct wal_world *world)
         stage_entries(world, group);
 }
 
-/* ---- incarnations -------------------------------------------------------- */
+/* ---- incarnations -------------------------------------------------------------------- */
 
 static bool turn(void *ctx, uint64_t now_ns, uint64_t *deadline_ns)
 {
