@@ -16,7 +16,7 @@
 #define LARGE_IDLE_MAX    2u
 #define SCRATCH_BYTES     (TRANSPORT_ENTRIES_MAX * sizeof(struct rr_entry))
 
-/* ---- ops ----------------------------------------------------------------- */
+/* ---- ops ----------------------------------------------------------------------------- */
 
 static void op_done(struct io_op *io)
 {
@@ -68,7 +68,7 @@ static void resume_done(struct transport *transport)
     }
 }
 
-/* ---- open ---------------------------------------------------------------- */
+/* ---- open ---------------------------------------------------------------------------- */
 
 static void set_defaults(struct transport_options *options)
 {
@@ -242,7 +242,7 @@ struct io_address transport_bound(const struct transport *transport)
     return transport->bound;
 }
 
-/* ---- peers --------------------------------------------------------------- */
+/* ---- peers --------------------------------------------------------------------------- */
 
 struct peer *transport_find_peer(const struct transport *transport, uint64_t node)
 {
@@ -330,7 +330,7 @@ void transport_accept_peer(struct transport *transport, const struct transport_p
     }
 }
 
-/* ---- a turn -------------------------------------------------------------- */
+/* ---- a turn -------------------------------------------------------------------------- */
 
 void transport_receive(struct transport *transport, uint64_t now_ns)
 {
@@ -372,7 +372,7 @@ uint64_t transport_flush(struct transport *transport, uint64_t now_ns)
     return rr_min_u64(deadline, accept_deadline(transport));
 }
 
-/* ---- status -------------------------------------------------------------- */
+/* ---- status -------------------------------------------------------------------------- */
 
 static uint64_t lent_bytes(const struct block_pool *pool)
 {

@@ -143,7 +143,7 @@ struct transport {
     struct transport_stats stats; /* its counters; the rest is filled in when asked for */
 };
 
-/* ---- transport.c --------------------------------------------------------- */
+/* ---- transport.c --------------------------------------------------------------------- */
 
 struct peer *transport_find_peer(const struct transport *transport, uint64_t node);
 void transport_op_init(struct transport_op *op, struct transport *transport,
@@ -153,7 +153,7 @@ void transport_op_submit(struct transport_op *op, enum io_kind kind, int fd,
                          const struct iovec *iov, uint32_t iov_count);
 void transport_op_cancel(struct transport_op *op);
 
-/* ---- transport_dial.c ---------------------------------------------------- */
+/* ---- transport_dial.c ---------------------------------------------------------------- */
 
 void dial_init(struct peer *peer);
 /* Dials what is due, gives up what is overdue, lets go of what is closed. */
@@ -166,7 +166,7 @@ void dial_called(struct peer *peer, const struct transport_peer *who);
 /* A parked one's record became durable, or not. */
 void dial_unpark(struct peer *peer, int err);
 
-/* ---- transport_accept.c -------------------------------------------------- */
+/* ---- transport_accept.c -------------------------------------------------------------- */
 
 void accept_init(struct transport *transport);
 /* Closes strangers that are overdue. */
@@ -178,7 +178,7 @@ void guest_close(struct guest *guest);
 void guest_unpark(struct guest *guest, int err);
 void guest_free(struct guest *guest);
 
-/* ---- transport_recv.c ---------------------------------------------------- */
+/* ---- transport_recv.c ---------------------------------------------------------------- */
 
 /* Takes the blocks that an open connection receives into; false: no memory. */
 bool guest_open(struct guest *guest);
@@ -187,7 +187,7 @@ void guest_receive(struct guest *guest);
 /* Submits the next receive of an OPEN guest, if none is out. */
 void guest_arm(struct guest *guest);
 
-/* ---- transport_send.c ---------------------------------------------------- */
+/* ---- transport_send.c ---------------------------------------------------------------- */
 
 /* Starts the peer's next send, if none is out and something waits. */
 void peer_start_send(struct peer *peer);

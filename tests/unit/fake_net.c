@@ -183,7 +183,7 @@ int fake_net_step(struct fake_net *net)
     return completed;
 }
 
-/* ---- the seam ------------------------------------------------------------ */
+/* ---- the seam ------------------------------------------------------------------------ */
 
 static void fake_submit(struct io *io, struct io_op *op)
 {
@@ -274,7 +274,7 @@ void fake_io_join(struct fake_io *fake)
     }
 }
 
-/* ---- the test's own ends ------------------------------------------------- */
+/* ---- the test's own ends ------------------------------------------------------------- */
 
 int fake_connect(struct fake_net *net, uint16_t port)
 {

@@ -212,7 +212,7 @@ static void test_restarted_peer_is_connected_again(void)
     close_both(&world);
 }
 
-/* ---- strangers ----------------------------------------------------------- */
+/* ---- strangers ----------------------------------------------------------------------- */
 
 static int stranger_connect(const struct world *world)
 {

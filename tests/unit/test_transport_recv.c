@@ -240,7 +240,7 @@ static void test_largest_frame_passes_and_the_next_larger_is_refused(void)
     world_close(&world);
 }
 
-/* ---- malformed ----------------------------------------------------------- */
+/* ---- malformed ----------------------------------------------------------------------- */
 
 /* Sends these bytes from a peer with a valid hello; the connection must go, and nothing else. */
 static void check_malformed(const uint8_t *bytes, size_t size, uint32_t records)

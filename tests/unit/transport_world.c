@@ -5,7 +5,7 @@
 #include "proto/crc32c.h"
 #include "proto/frame.h"
 
-/* ---- callbacks ----------------------------------------------------------- */
+/* ---- callbacks ----------------------------------------------------------------------- */
 
 static int check_peer(void *ctx, const struct transport_peer *peer)
 {
@@ -73,7 +73,7 @@ void world_node_record(struct world_node *node, struct transport_options *option
     options->on_peer_down = on_peer_down;
 }
 
-/* ---- the world ----------------------------------------------------------- */
+/* ---- the world ----------------------------------------------------------------------- */
 
 void world_init(struct world *world)
 {
@@ -227,7 +227,7 @@ bool world_is_connected(const struct world *world)
     return true;
 }
 
-/* ---- messages ------------------------------------------------------------ */
+/* ---- messages ------------------------------------------------------------------------ */
 
 static void free_run(struct rr_block *block)
 {
@@ -301,7 +301,7 @@ void check_received(const struct world_node *node, uint32_t at, const struct rr_
     CHECK_EQ_U64(record->entry_crc, crc);
 }
 
-/* ---- strangers ----------------------------------------------------------- */
+/* ---- strangers ----------------------------------------------------------------------- */
 
 struct hello make_hello(const struct world *world, uint64_t from, uint64_t to)
 {

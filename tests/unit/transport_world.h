@@ -92,7 +92,7 @@ int world_send(struct world *world, uint32_t i, const struct rr_message *message
 /* Did the node receive exactly this message as its record number `at`? */
 void check_received(const struct world_node *node, uint32_t at, const struct rr_message *message);
 
-/* ---- strangers ----------------------------------------------------------- */
+/* ---- strangers ----------------------------------------------------------------------- */
 
 /* The hello that node `from` (an id) would say to node `to`. */
 struct hello make_hello(const struct world *world, uint64_t from, uint64_t to);
