@@ -59,18 +59,27 @@ static inline uint64_t hash_mix(uint64_t hash, uint64_t value)
 static inline uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t size)
 {
     const uint8_t *at = bytes;
-    uint64_t word;
+    uint64_t word[4];
 
     hash = hash_mix(hash, size);
+    if (size >= 256) { /* four lanes: a multiplication need not wait for the one before it */
+        uint64_t lane[4] = {hash, hash + 1, hash + 2, hash + 3};
+        for (; size >= 32; size -= 32, at += 32) {
+            memcpy(word, at, 32);
+            for (int i = 0; i < 4; i++)
+                lane[i] = hash_mix(lane[i], word[i]);
+        }
+        hash = hash_mix(hash_mix(lane[0], lane[1]), hash_mix(lane[2], lane[3]));
+    }
     for (; size >= 8; size -= 8, at += 8) {
-        memcpy(&word, at, 8);
-        hash = hash_mix(hash, word);
+        memcpy(word, at, 8);
+        hash = hash_mix(hash, word[0]);
     }
     if (size == 0)
         return hash;
-    word = 0;
-    memcpy(&word, at, size);
-    return hash_mix(hash, word);
+    word[0] = 0;
+    memcpy(word, at, size);
+    return hash_mix(hash, word[0]);
 }
 
 #endif

@@ -56,14 +56,15 @@ static int apply(void *ctx, const struct rr_apply_entry *entries, uint32_t count
     return 0;
 }
 
+/* What stands behind the image: the hash, over and over. Compared if `is_same`, else written. */
 static void fill(struct transfer *transfer, uint64_t hash, bool *is_same)
 {
-    for (size_t i = sizeof(struct image); i < transfer->cap; i++) {
-        uint8_t byte = (uint8_t)(hash >> (i % 8 * 8));
+    for (size_t i = sizeof(struct image); i < transfer->cap; i += sizeof(hash)) {
+        size_t part = transfer->cap - i < sizeof(hash) ? transfer->cap - i : sizeof(hash);
         if (is_same)
-            *is_same &= transfer->bytes[i] == byte;
+            *is_same &= memcmp(transfer->bytes + i, &hash, part) == 0;
         else
-            transfer->bytes[i] = byte;
+            memcpy(transfer->bytes + i, &hash, part);
     }
 }
 

@@ -87,6 +87,7 @@ static void make_clients(struct plan *p, struct sim_stream *s)
     p->size_max = (uint32_t)PICK(s, 16, 128, 1 * KIB, 32 * KIB);
     p->size_max = (uint32_t)rr_min_u64(p->size_max, p->engine.entry_bytes_max);
     p->proposes_in_callbacks = flip(s);
+    p->proposals_max = (uint32_t)PICK(s, 1000, 4000, 16000);
 }
 
 void plan_make(struct plan *plan, uint64_t seed)

@@ -109,6 +109,7 @@ static void on_complete(void *ctx, const struct rr_completion *completions, uint
     for (uint32_t i = 0; i < count; i++)
         workload_complete(&world->workload, &target, &completions[i]);
     if (world->plan.proposes_in_callbacks && !world->is_healed && node->group &&
+        world->workload.count < world->plan.proposals_max &&
         world->workload.pending < world->plan.outstanding_max)
         workload_propose(&world->workload, &target, 1);
 }
@@ -273,7 +274,7 @@ static void propose(struct world *world)
         return;
     struct workload_target target = target_of(node);
     uint32_t burst = 1 + (uint32_t)stream_below(&workload->chance, plan->burst_max);
-    if (plan->outstanding_max == 0) {
+    if (plan->outstanding_max == 0 || workload->count >= plan->proposals_max) {
         workload_propose(workload, &target, burst);
         return;
     }
