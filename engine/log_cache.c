@@ -89,16 +89,27 @@ static int chunk_need(struct log_cache *log, uint64_t index)
     return *slot ? 0 : RR_E_NO_MEMORY;
 }
 
-/* ---- accounting of blocks ------------------------------------------------ */
+/* ---- blocks ---------------------------------------------------------------- */
 
-/* What the entry at `index` adds to block_bytes: its block, unless the entry before it lies in the
- * same one. */
-static uint64_t block_share(const struct log_cache *log, uint64_t index)
+/* An entry of the log lies in the block, or does no more: a reference, and the memory is counted
+ * once while any of its entries is here. */
+static void hold_block(struct log_cache *log, struct rr_block *block)
 {
-    const struct rr_block *block = entry_at(log, index)->block;
-    if (!block || (index > log->first && entry_at(log, index - 1)->block == block))
-        return 0;
-    return block->cap;
+    if (!block)
+        return;
+    rr_block_get(block, 1);
+    if (block->held++ == 0)
+        log->block_bytes += block->cap;
+}
+
+static void drop_block(struct log_cache *log, struct rr_block *block)
+{
+    if (!block)
+        return;
+    RR_ASSERT(block->held > 0 && block->refs > 0);
+    if (--block->held == 0)
+        log->block_bytes -= block->cap;
+    rr_block_put(block, 1);
 }
 
 /* ---- conf-change indexes ------------------------------------------------- */
@@ -138,9 +149,8 @@ int log_cache_append(struct log_cache *log, const struct rr_entry *entries, uint
         if (RR_UNLIKELY(entry->type != RR_ENTRY_NORMAL) && conf_change_add(log, entry->index) != 0)
             return RR_E_NO_MEMORY;
         *entry_at(log, entry->index) = *entry;
-        rr_block_get(entry->block, 1);
+        hold_block(log, entry->block);
         log->last++;
-        log->block_bytes += block_share(log, entry->index);
     }
     return 0;
 }
@@ -150,8 +160,7 @@ void log_cache_truncate(struct log_cache *log, uint64_t index)
     RR_ASSERT(index >= log->first);
     while (log->last >= index) {
         uint64_t last = log->last;
-        log->block_bytes -= block_share(log, last);
-        rr_block_put(entry_at(log, last)->block, 1);
+        drop_block(log, entry_at(log, last)->block);
         log->last--;
         if (last % LOG_CACHE_CHUNK == 0 || last == log->first)
             chunk_put_back(log, last);
@@ -167,13 +176,8 @@ void log_cache_compact(struct log_cache *log, uint64_t first)
     uint64_t prev_term = log_cache_term(log, first - 1);
     while (log->first < first) {
         uint64_t index = log->first;
-        struct rr_block *block = entry_at(log, index)->block;
-        log->block_bytes -= block_share(log, index);
+        drop_block(log, entry_at(log, index)->block);
         log->first++;
-        /* The next entry is now the first of its block. */
-        if (index < log->last && block && entry_at(log, index + 1)->block == block)
-            log->block_bytes += block->cap;
-        rr_block_put(block, 1);
         if (index % LOG_CACHE_CHUNK == LOG_CACHE_CHUNK - 1 || index == log->last)
             chunk_put_back(log, index);
     }
@@ -266,8 +270,8 @@ static void move_entry(struct log_cache *log, uint64_t index, struct cache_block
     uint32_t size = (uint32_t)rr_entry_wire_size(entry);
     RR_ASSERT(entry->wire_size == size && to->used + size <= CACHE_BLOCK_BYTES);
     memcpy(to->bytes + to->used, rr_entry_wire(entry), size);
-    rr_block_get(&to->block, 1);
-    rr_block_put(entry->block, 1);
+    hold_block(log, &to->block);
+    drop_block(log, entry->block);
     to->used += size;
     entry->block = &to->block;
     entry->data = to->bytes + to->used - entry->size;
@@ -284,13 +288,7 @@ void log_cache_move_small(struct log_cache *log, uint64_t first, uint32_t count)
         struct cache_block *to = cache_block_with_room(log, entry->wire_size);
         if (!to)
             return;
-        log->block_bytes -= block_share(log, index);
-        if (index < log->last)
-            log->block_bytes -= block_share(log, index + 1);
         move_entry(log, index, to);
-        log->block_bytes += block_share(log, index);
-        if (index < log->last)
-            log->block_bytes += block_share(log, index + 1);
     }
 }
 
@@ -448,16 +446,15 @@ struct rr_storage log_cache_storage(struct log_cache *log)
 
 void log_cache_check(const struct log_cache *log)
 {
-    uint64_t bytes = 0, term = log->prev_term;
+    uint64_t term = log->prev_term;
     RR_ASSERT(log->first >= 1 && log->first <= log->last + 1);
     for (uint64_t index = log->first; index <= log->last; index++) {
         const struct rr_entry *entry = entry_at(log, index);
         RR_ASSERT(entry->index == index && entry->term >= term);
-        RR_ASSERT(!entry->block || entry->block->refs > 0);
+        RR_ASSERT(!entry->block || entry->block->refs >= entry->block->held);
+        RR_ASSERT(!entry->block || entry->block->held > 0);
         term = entry->term;
-        bytes += block_share(log, index);
     }
-    RR_ASSERT(bytes == log->block_bytes);
     for (uint32_t i = 1; i < log->conf_change_count; i++)
         RR_ASSERT(log->conf_changes[i - 1] < log->conf_changes[i]);
 }

@@ -41,9 +41,8 @@ struct log_cache {
     struct rr_entry *spare_chunks; /* a list through the first bytes of each */
     uint64_t first;                /* first <= last + 1 */
     uint64_t last;
-    uint64_t prev_term; /* of entry first - 1 */
-    uint64_t
-        block_bytes; /* memory pinned: each run of entries in one block counts the block once */
+    uint64_t prev_term;     /* of entry first - 1 */
+    uint64_t block_bytes;   /* memory of the blocks in which entries lie, each counted once */
     uint64_t *conf_changes; /* indexes of conf-change entries, ascending */
     uint32_t conf_change_count;
     uint32_t conf_change_cap;

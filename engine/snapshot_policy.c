@@ -217,7 +217,13 @@ void group_snapshot_policy(struct rr_group *group)
     uint64_t logged = stats.padded_bytes - group->snapshot_padded_bytes;
     if (group->trail_index == 0 && logged >= group->options.snapshot_log_bytes / 4 * 3)
         group->trail_index = group->log.last + 1;
-    bool is_due = logged >= group->options.snapshot_log_bytes;
+    /* A cache that is getting full must not wait for the log: what it holds would become busy first.
+     */
+    bool is_tight = group->log.block_bytes >= group->engine->options.log_cache_bytes / 4 * 3 &&
+                    logged > 0 && !group->is_snapshot_too_large;
+    if (is_tight)
+        group->trail_index = 0;
+    bool is_due = is_tight || logged >= group->options.snapshot_log_bytes;
     if (wants_rewrite && !is_due)
         group->trail_index = 0; /* only what lies behind the snapshot may stay */
     bool is_worth = group->apply.submitted_index > group->log.snapshot->snapshot.metadata.index;

@@ -153,6 +153,22 @@ static void test_log_small_writes_leave_their_block(void)
     put_all(block);
 }
 
+static void test_log_blocks_are_counted_once_however_entries_alternate(void)
+{
+    struct log_cache log;
+    struct test_block *block = test_block_new();
+    CHECK(log_cache_init(&log) == 0);
+    for (uint32_t i = 0; i < 1000; i++) {
+        append(&log, block, log.last + 2, 1);
+        log_cache_move_small(&log, log.last, 1); /* every second one lies in the shared block */
+    }
+    CHECK(log.block_bytes > block->block.cap && log.block_bytes < 2ull * block->block.cap);
+    log_cache_compact(&log, log.last);
+    CHECK(log.block_bytes < block->block.cap); /* only the last one is left, in the shared block */
+    log_cache_fini(&log);
+    put_all(block);
+}
+
 static void test_log_conf_changes_are_found_in_their_range(void)
 {
     struct log_cache log;
@@ -200,6 +216,7 @@ int main(void)
     RUN(test_log_spans_cross_chunks_and_respect_sizes);
     RUN(test_log_ring_of_chunks_grows_and_wraps);
     RUN(test_log_small_writes_leave_their_block);
+    RUN(test_log_blocks_are_counted_once_however_entries_alternate);
     RUN(test_log_conf_changes_are_found_in_their_range);
     RUN(test_log_snapshot_is_a_copy);
     return 0;

@@ -26,6 +26,7 @@ extern "C" {
 struct rr_block {
     uint32_t refs;
     uint32_t cap; /* bytes of room at `bytes` */
+    uint32_t held;  /* entries of a log that lie in it: the log's own count, 0 at first */
     uint8_t *bytes;
     void (*free)(struct rr_block *block);
 };
