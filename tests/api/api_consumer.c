@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- *
  * A stranger's program: it knows the public headers and links the shared or the static library,
  * nothing else. One node, one write, one completion; two engines in one process.
  */
