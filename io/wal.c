@@ -142,6 +142,8 @@ int wal_create(const struct wal_options *options, struct rr_error *error)
 static int begin_boot(struct wal *wal, struct rr_error *error)
 {
     struct wal_segments *segments = &wal->segments;
+    RR_ASSERT(segments->offset % wal->block_bytes == 0);
+    RR_ASSERT(wal->durable_seq > 0);
     bool is_full = segments->segment_bytes - segments->offset < wal->block_bytes;
     if (is_full && wal_spare_count(segments) == 0) {
         int err = wal_segments_make_spare(segments);
@@ -171,6 +173,7 @@ int wal_open(const struct wal_options *options, const struct wal_recovery *recov
     err = wal_recover(wal, recovery, error);
     if (!err)
         err = begin_boot(wal, error);
+    RR_ASSERT(err || wal->durable_seq + 1 == wal->next_seq);
     if (!err && wal_segments_start(&wal->segments) != 0)
         err = rr_fail(error, RR_E_NO_MEMORY, "no memory for the log's worker");
     if (err) {
@@ -234,4 +237,31 @@ void wal_stats(const struct wal *wal, struct wal_stats *stats)
     stats->write_in_flight_since_ns = wal->flight ? wal->flight->submitted_ns : 0;
     stats->is_direct = segments->is_direct;
     stats->is_ram = wal->fs.is_ram;
+}
+
+void wal_check(const struct wal *wal)
+{
+    uint64_t queued = 0;
+    uint64_t seq = wal->durable_seq;
+    uint32_t in_flight = 0;
+    for (const struct wal_write *write = wal->flight; write; write = write->next) {
+        seq++;
+        in_flight++;
+        RR_ASSERT(write->seq == seq);
+        RR_ASSERT(write->state >= WAL_WRITE_WRITING);
+    }
+    for (const struct wal_write *write = wal->queue; write; write = write->next) {
+        seq++;
+        queued += write->iov.iov_len;
+        RR_ASSERT(write->seq == seq);
+        RR_ASSERT(write->state == WAL_WRITE_QUEUED);
+    }
+    RR_ASSERT(!wal->filling || wal->filling->seq == seq + 1);
+    RR_ASSERT(wal->next_seq == seq + (wal->filling ? 2 : 1));
+    RR_ASSERT(wal->flight_count == in_flight);
+    RR_ASSERT(in_flight <= WAL_WRITES_IN_FLIGHT_MAX);
+    RR_ASSERT(wal->queued_bytes == queued);
+    RR_ASSERT(wal->proven_seq <= wal->durable_seq);
+    wal_segments_check(&wal->segments);
+    wal_live_check(&wal->live);
 }

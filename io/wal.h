@@ -175,5 +175,7 @@ struct wal_stats {
     bool is_ram;
 };
 void wal_stats(const struct wal *wal, struct wal_stats *stats);
+/* Asserts what must hold between two calls. */
+void wal_check(const struct wal *wal);
 
 #endif

@@ -129,6 +129,7 @@ void wal_state_encode(const struct wal_state *state, uint8_t *body)
     };
     memcpy(body, &fixed, sizeof(fixed));
     uint8_t *at = rr_snapshot_metadata_encode(&state->metadata, body + sizeof(fixed));
+    RR_ASSERT(at == body + sizeof(fixed) + fixed.metadata_size);
     if (fixed.snapshot_size > 0)
         memcpy(at, state->snapshot_data, fixed.snapshot_size);
 }
@@ -137,6 +138,7 @@ int wal_state_decode(const struct wal_section *section, const uint8_t *body, voi
                      size_t ids_size, struct wal_state *state)
 {
     struct wal_state_body fixed;
+    RR_ASSERT(section->kind == WAL_SECTION_STATE);
     RR_ASSERT(section->length >= sizeof(fixed));
     memcpy(&fixed, body, sizeof(fixed));
     uint64_t size = sizeof(fixed) + (uint64_t)fixed.metadata_size + fixed.snapshot_size;
@@ -180,6 +182,7 @@ bool wal_run_cut(const uint8_t *bytes, uint32_t size, uint32_t count, uint32_t *
 
 void wal_segment_name(char name[WAL_NAME_SIZE], uint64_t number)
 {
+    RR_ASSERT(number > 0);
     snprintf(name, WAL_NAME_SIZE, "wal-%016llx", (unsigned long long)number);
 }
 
@@ -187,7 +190,7 @@ uint64_t wal_segment_number(const char *name)
 {
     unsigned long long number = 0;
     char again[WAL_NAME_SIZE];
-    if (sscanf(name, "wal-%16llx", &number) != 1)
+    if (sscanf(name, "wal-%16llx", &number) != 1 || number == 0)
         return 0;
     wal_segment_name(again, number);
     return strcmp(name, again) == 0 ? number : 0;

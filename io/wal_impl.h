@@ -5,8 +5,8 @@
  *
  * The life of a write, and what it waits for:
  *
- *     FILLING ──full, or its turn──> QUEUED ──> WRITING ──────────────> DONE
- *                                                  └────> SYNCING ────────┘
+ *     FILLING -full, or its turn-> QUEUED --> WRITING -------------> DONE
+ *                                                +---> SYNCING -------+
  *
  * FILLING waits for sections, QUEUED for its turn, a place on disk and one of two slots, WRITING for
  * the whole write to succeed, SYNCING (buffered mode) for the sync, DONE for its predecessors.

@@ -210,6 +210,7 @@ static int hand_state(struct recover *recover, struct wal_group *group, struct r
 {
     if (!recovered->state)
         return refuse_group(recover, group->id, "has entries but no state");
+    RR_ASSERT(recovered->is_known);
     size_t ids_size = wal_state_ids_size(&recovered->section);
     void *ids = malloc(ids_size);
     if (!ids)
@@ -266,6 +267,7 @@ static int hand_entries(struct recover *recover, const struct wal_section_walk *
     if (!at)
         return rr_fail(recover->error, RR_E_NO_MEMORY, "no memory for the log's entries");
     struct log_block *block = recover->block;
+    RR_ASSERT(size <= block->base.cap - block->used);
     log_block_add_run(block, block->used, size, crc32c_copy(0, at, walk->body, size));
     block->used += size;
     return sink_error(recover, recover->sink->on_entries(recover->sink->ctx, section->group,
@@ -279,6 +281,8 @@ static int hand_section(struct recover *recover, const struct wal_section_walk *
     const struct wal_section *section = &walk->section;
     struct recovered *group = recovered_at(recover, section->group);
     struct wal_state_body state;
+    RR_ASSERT(group->state); /* or it was refused before this pass */
+    RR_ASSERT(group->next_index > 0);
     memcpy(&state, group->state, sizeof(state));
     uint64_t last_index = section->first_index + section->count - 1;
     if (recover->position < group->position)
@@ -343,8 +347,8 @@ static int take_over(struct recover *recover)
     wal->boot = scan->header.boot;
     wal->durable_seq = scan->header.seq;
     wal->next_seq = scan->header.seq + 1;
-    wal_segments_check(segments);
-    wal_live_check(&wal->live);
+    RR_ASSERT(wal->live.promised == 0);
+    wal_check(wal);
     return 0;
 }
 

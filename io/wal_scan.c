@@ -119,6 +119,7 @@ static int open_segments(struct wal_scan *scan)
 int wal_scan_open(struct wal_scan *scan, struct wal_segments *segments, uint32_t seed,
                   struct rr_error *error)
 {
+    RR_ASSERT(segments->segment_bytes % WAL_BLOCK_MIN == 0);
     *scan = (struct wal_scan){.segments = segments, .seed = seed, .error = error};
     scan->buffer = aligned_alloc(WAL_BLOCK_MIN, segments->segment_bytes);
     scan->peek = aligned_alloc(WAL_BLOCK_MIN, WAL_BLOCK_MIN);
@@ -167,6 +168,7 @@ static int read_segment(struct wal_scan *scan, uint32_t file, uint8_t *to, uint6
 
 static int load(struct wal_scan *scan, uint32_t file)
 {
+    RR_ASSERT(file < scan->count);
     if (scan->loaded == file)
         return 0;
     scan->loaded = scan->count;
@@ -207,6 +209,7 @@ static int try_place(struct wal_scan *scan, struct wal_scan_place place)
     int err = load(scan, place.file);
     if (err)
         return err;
+    RR_ASSERT(place.offset <= scan->segments->segment_bytes);
     if (scan->segments->segment_bytes - place.offset < WAL_BLOCK_MIN)
         return 0;
     struct wal_header header;
@@ -224,6 +227,7 @@ static int try_place(struct wal_scan *scan, struct wal_scan_place place)
         return 0;
     scan->header = header;
     scan->at = place;
+    RR_ASSERT(scan->at.file >= scan->end.file);
     scan->end = (struct wal_scan_place){place.file, place.offset + wal_padded_size(&header)};
     return 1;
 }

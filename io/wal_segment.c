@@ -323,7 +323,7 @@ void wal_segment_release(struct wal_segments *segments, uint64_t number, uint64_
     segment->free_after_seq = rr_max_u64(segment->free_after_seq, seq);
 }
 
-void wal_segments_check(struct wal_segments *segments)
+void wal_segments_check(const struct wal_segments *segments)
 {
     RR_ASSERT(segments->oldest > 0);
     RR_ASSERT(segments->oldest <= segments->active);
@@ -331,5 +331,5 @@ void wal_segments_check(struct wal_segments *segments)
     RR_ASSERT(segments->newest - segments->oldest < WAL_SEGMENTS_MAX);
     RR_ASSERT(segments->offset <= segments->segment_bytes);
     for (uint64_t number = segments->active + 1; number <= segments->newest; number++)
-        RR_ASSERT(wal_segment_at(segments, number)->holders == 0);
+        RR_ASSERT(segments->ring[number % WAL_SEGMENTS_MAX].holders == 0);
 }

@@ -118,6 +118,6 @@ void wal_segment_hold(struct wal_segments *segments, uint64_t number, uint64_t b
 /* What was held is dead once `seq` is durable. */
 void wal_segment_release(struct wal_segments *segments, uint64_t number, uint64_t bytes,
                          uint64_t seq);
-void wal_segments_check(struct wal_segments *segments);
+void wal_segments_check(const struct wal_segments *segments);
 
 #endif

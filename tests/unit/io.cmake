@@ -36,4 +36,6 @@ rr_test(NAME test_wal_recover LABEL fast SOURCES test_wal_recover.c wal_world.c 
 rr_test(NAME test_wal_crash LABEL fast ARGS 4 SOURCES test_wal_crash.c wal_world.c LIBS rr_wal rr_sim TIMEOUT 300)
 foreach(backend uring posix)
     rr_test(NAME test_wal_io_${backend} LABEL fast SOURCES test_wal_io.c LIBS rr_wal rr_backend ARGS ${backend})
+    target_link_options(test_wal_io_${backend} PRIVATE
+        -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc)
 endforeach()

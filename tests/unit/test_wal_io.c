@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The log on a real backend and a real directory: laps of small segments, clean restarts, and processes killed in full
- * flight, whose every acknowledged entry must be there.
+ * The log on a real backend and a real directory: laps of small segments, clean restarts, and
+ * processes killed in full flight, whose every acknowledged entry must be there.
  *
  *     test_wal_io uring|posix
  *
- * Each incarnation is a process of its own; the parent, which has no threads, keeps what they report.
+ * Each incarnation is a process of its own; the parent, which has no threads, keeps what they
+ * report. In steady state nothing is allocated.
  */
 #include "io/backend.h"
 #include "io/wal.h"
@@ -16,12 +17,14 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define SEGMENT_BYTES (1u << 20)
 #define RUN_ENTRIES   8u
+#define WARM_RUNS     300u
 #define INDEX_MAX     2000000u
 
 struct service {
@@ -33,14 +36,54 @@ struct service {
     uint64_t lasts[64];     /* … ends with this index */
     uint64_t staged, acked; /* runs */
     uint64_t acked_index;
-    uint64_t index_end; /* close cleanly here */
-    int report;         /* a pipe: acknowledged indexes */
+    uint64_t index_end;        /* close cleanly here */
+    int report;                /* a pipe: acknowledged indexes */
+    uint64_t warm_allocations; /* after the first laps */
     bool is_stated;
     bool poisoned;
 };
 
 static const char *backend;
 static char dir[64];
+
+/* ---- memory ----------------------------------------------------------------------------- */
+
+static atomic_ullong allocations;
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *ptr, size_t size);
+void *__real_aligned_alloc(size_t align, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *ptr, size_t size);
+void *__wrap_aligned_alloc(size_t align, size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+    allocations++;
+    return __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    allocations++;
+    return __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *ptr, size_t size)
+{
+    allocations++;
+    return __real_realloc(ptr, size);
+}
+
+void *__wrap_aligned_alloc(size_t align, size_t size)
+{
+    allocations++;
+    return __real_aligned_alloc(align, size);
+}
+
+/* ---- service ---------------------------------------------------------------------------- */
 
 static void on_durable(void *ctx, uint64_t durable_seq)
 {
@@ -134,6 +177,8 @@ static bool turn(void *ctx, uint64_t now_ns, uint64_t *deadline_ns)
         stage_state(service);
     }
     bool goes_on = service->last < service->index_end;
+    if (service->staged < WARM_RUNS)
+        service->warm_allocations = allocations;
     for (uint32_t i = 0; goes_on && i < 4 && service->staged - service->acked < 60; i++)
         if (wal_admits_entries(service->wal) == 0)
             stage_run(service);
@@ -178,6 +223,8 @@ static _Noreturn void serve(uint64_t acked_before, uint64_t index_end, int repor
     CHECK(service.io->ops->start(service.io, turn, &service) == 0);
     service.io->ops->join(service.io);
     CHECK_EQ_U64(service.acked, service.staged);
+    if (service.staged > 2 * WARM_RUNS)
+        CHECK_EQ_U64(allocations, service.warm_allocations);
     struct wal_stats stats;
     wal_stats(service.wal, &stats);
     fprintf(stderr, "  boot %llu: entries to %llu, %llu writes, %llu recycled, %llu zeroed, %s\n",
@@ -189,7 +236,8 @@ static _Noreturn void serve(uint64_t acked_before, uint64_t index_end, int repor
     exit(0);
 }
 
-/* Runs an incarnation; kills it after `kill_after_us` (0: lets it end). Returns the highest index it acknowledged. */
+/* Runs an incarnation; kills it after `kill_after_us` (0: lets it end). Returns the highest index
+ * that it acknowledged. */
 static uint64_t incarnation(uint64_t acked_before, uint64_t index_end, uint32_t kill_after_us)
 {
     int ends[2];

@@ -353,6 +353,8 @@ static bool turn(void *ctx, uint64_t now_ns, uint64_t *deadline_ns)
         wal_close_mark(world->wal);
     }
     uint64_t due = wal_flush(world->wal, now_ns);
+    if (!world->poisoned)
+        wal_check(world->wal);
     *deadline_ns = rr_min_u64(*deadline_ns, due);
     return world->turns_left > 0 || !wal_is_idle(world->wal);
 }
