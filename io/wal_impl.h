@@ -8,8 +8,8 @@
  *     FILLING -full, or its turn-> QUEUED --> WRITING -------------> DONE
  *                                                +---> SYNCING -------+
  *
- * FILLING waits for sections, QUEUED for its turn, a place on disk and one of two slots, WRITING for
- * the whole write to succeed, SYNCING (buffered mode) for the sync, DONE for its predecessors.
+ * FILLING waits for sections, QUEUED for its turn, a place on disk and one of two slots, WRITING
+ * for the whole write to succeed, SYNCING (buffered mode) for the sync, DONE for its predecessors.
  */
 #ifndef RR_IO_WAL_IMPL_H
 #define RR_IO_WAL_IMPL_H
