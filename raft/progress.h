@@ -3,9 +3,9 @@
  * What the leader knows of one follower's log (thesis 3.5, 10.2), and how it sends to it:
  *
  *      probe ──accepted──> replicate         probe: one MsgApp with entries, then wait
- *        ^ ^───rejected/unreachable──┘       replicate: optimistic, a window of messages
- *        │                    │              snapshot: nothing until the snapshot is reported or
- * passed └──reported── snapshot <──compacted─┘
+ *        ^ ^──rejected, unreachable─┘        replicate: optimistic, a window of messages
+ *        │                    │              snapshot: nothing until it is reported or passed
+ *        └──reported── snapshot <──compacted─┘
  *
  * Invariant: match < next. Hot: fields are read and written per message.
  */

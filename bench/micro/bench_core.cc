@@ -36,7 +36,14 @@ const rr_allocator allocator{bench_alloc, bench_resize, bench_free, nullptr};
 
 // The payload of all entries: one block that is never freed.
 uint8_t payload_bytes[128];
-rr_block payload{1, sizeof(payload_bytes), payload_bytes, [](rr_block *) {}};
+rr_block payload = [] {
+    rr_block block{};
+    block.refs = 1;
+    block.cap = sizeof(payload_bytes);
+    block.bytes = payload_bytes;
+    block.free = [](rr_block *) {};
+    return block;
+}();
 
 struct Node {
     uint64_t id = 0;
@@ -93,35 +100,28 @@ void note_applied(Node &node, const rr_entry *entries, uint32_t count)
     }
 }
 
-class Cluster
-{
-  public:
+struct Cluster {
     Cluster()
     {
         const std::vector<uint64_t> voters{1, 2, 3};
         for (size_t i = 0; i < 3; i++)
-            open_node(nodes_[i], i + 1, voters, true);
-        rr_raw_node_campaign(nodes_[0].raw);
+            open_node(nodes[i], i + 1, voters, true);
+        rr_raw_node_campaign(nodes[0].raw);
         settle();
     }
     ~Cluster()
     {
-        for (Node &node : nodes_)
+        for (Node &node : nodes)
             close_node(node);
     }
     Cluster(const Cluster &) = delete;
-    Node &leader()
-    {
-        return nodes_[0];
-    }
-
     // Until nobody has anything to do.
     void settle()
     {
         bool busy = true;
         while (busy) {
             busy = false;
-            for (Node &node : nodes_) {
+            for (Node &node : nodes) {
                 if (rr_raw_node_has_ready(node.raw)) {
                     handle_ready(node);
                     busy = true;
@@ -132,15 +132,13 @@ class Cluster
 
     bool all_applied(uint64_t index) const
     {
-        return nodes_[0].applied == index && nodes_[1].applied == index &&
-               nodes_[2].applied == index;
+        return nodes[0].applied == index && nodes[1].applied == index && nodes[2].applied == index;
     }
 
-  private:
     void deliver(const rr_message *messages, uint32_t count)
     {
         for (uint32_t i = 0; i < count; i++)
-            rr_raw_node_step(nodes_[messages[i].to - 1].raw, &messages[i]);
+            rr_raw_node_step(nodes[messages[i].to - 1].raw, &messages[i]);
     }
 
     void handle_ready(Node &node)
@@ -158,12 +156,12 @@ class Cluster
                 note_applied(node, m.entries, m.entry_count);
                 deliver(m.responses, m.response_count);
             } else {
-                rr_raw_node_step(nodes_[m.to - 1].raw, &m);
+                rr_raw_node_step(nodes[m.to - 1].raw, &m);
             }
         }
     }
 
-    Node nodes_[3];
+    Node nodes[3];
 };
 
 std::vector<rr_entry> make_batch(uint32_t count)
@@ -192,7 +190,7 @@ void ThreeNodes(benchmark::State &state)
     const auto count = static_cast<uint32_t>(state.range(0));
     const std::vector<rr_entry> batch = make_batch(count);
     auto round = [&] {
-        rr_raw_node_propose_batch(cluster.leader().raw, batch.data(), count);
+        rr_raw_node_propose_batch(cluster.nodes[0].raw, batch.data(), count);
         cluster.settle();
     };
     for (uint32_t done = 0; done < 65536; done += count)
@@ -201,7 +199,7 @@ void ThreeNodes(benchmark::State &state)
     for (auto _ : state)
         round();
     report(state, count, allocator_calls - before);
-    if (!cluster.all_applied(cluster.leader().applied))
+    if (!cluster.all_applied(cluster.nodes[0].applied))
         state.SkipWithError("the followers did not apply everything");
 }
 BENCHMARK(ThreeNodes)->Arg(1)->Arg(16)->Arg(256)->Arg(4096);

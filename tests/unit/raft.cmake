@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 rr_test(NAME test_describe LABEL fast SOURCES test_describe.c LIBS rr_raft)
 rr_test(NAME test_datadriven LABEL fast SOURCES test_datadriven.c LIBS rr_conformance_lib)
-foreach(room quorum inflights progress confchange)
+foreach(room quorum inflights progress confchange unstable memory_storage raft_log)
     rr_test(NAME test_${room} LABEL fast SOURCES test_${room}.c LIBS rr_raft)
 endforeach()
