@@ -64,19 +64,17 @@ static enum outcome parse_context(struct command *cmd, struct hand_made *hand)
     return OUTCOME_OK;
 }
 
-/* `t/i`; moves `*text` behind it. */
-static enum outcome parse_position(struct command *cmd, const char *what, const char **text,
-                                   uint64_t *term, uint64_t *index)
+/* `t/i` */
+static enum outcome parse_position(struct command *cmd, const char *what, const char *text,
+                                   struct rr_snapshot_metadata *position)
 {
-    const char *slash = strchr(*text, '/');
+    const char *slash = strchr(text, '/');
     if (!slash)
-        return command_bad(cmd, "%s: '%s' is not term/index", what, *text);
-    const char *end = slash + 1 + strspn(slash + 1, "0123456789");
-    const char *first = scenario_copy(cmd->memory, *text, (size_t)(slash - *text));
-    const char *second = scenario_copy(cmd->memory, slash + 1, (size_t)(end - slash - 1));
-    *text = end;
-    enum outcome outcome = command_u64(cmd, what, first, term);
-    return outcome == OUTCOME_OK ? command_u64(cmd, what, second, index) : outcome;
+        return command_bad(cmd, "%s: '%s' is not term/index", what, text);
+    const char *term = scenario_copy(cmd->memory, text, (size_t)(slash - text));
+    const char *index = slash + 1;
+    enum outcome outcome = command_u64(cmd, what, term, &position->term);
+    return outcome == OUTCOME_OK ? command_u64(cmd, what, index, &position->index) : outcome;
 }
 
 static enum outcome parse_snapshot(struct command *cmd, struct hand_made *hand)
@@ -87,13 +85,9 @@ static enum outcome parse_snapshot(struct command *cmd, struct hand_made *hand)
         return OUTCOME_OK;
     }
     struct rr_snapshot *snapshot = scenario_alloc(cmd->memory, sizeof(*snapshot));
-    const char *text = hand->snapshot;
-    struct rr_snapshot_metadata *metadata = &snapshot->metadata;
-    if (parse_position(cmd, "snapshot", &text, &metadata->term, &metadata->index) != OUTCOME_OK)
+    if (parse_position(cmd, "snapshot", hand->snapshot, &snapshot->metadata) != OUTCOME_OK)
         return OUTCOME_BAD;
-    if (*text)
-        return command_bad(cmd, "snapshot: '%s' is not term/index", hand->snapshot);
-    metadata->conf_state = (struct rr_conf_state){
+    snapshot->metadata.conf_state = (struct rr_conf_state){
         .voters = hand->voters.ids,
         .voter_count = hand->voters.count,
         .learners = hand->learners.ids,
@@ -107,13 +101,17 @@ static enum outcome parse_snapshot(struct command *cmd, struct hand_made *hand)
 /* `t/i:data`: what is zero or empty stays absent, the type always. */
 static enum outcome parse_entry(struct command *cmd, const char *text, struct rr_entry *entry)
 {
-    const char *at = text;
-    if (parse_position(cmd, "entries", &at, &entry->term, &entry->index) != OUTCOME_OK)
-        return OUTCOME_BAD;
-    if (*at != ':')
+    struct rr_snapshot_metadata position = {0};
+    const char *colon = strchr(text, ':');
+    if (!colon)
         return command_bad(cmd, "entries: '%s' is not term/index:data", text);
-    entry->data = (const uint8_t *)at + 1;
-    entry->size = (uint32_t)strlen(at + 1);
+    const char *before = scenario_copy(cmd->memory, text, (size_t)(colon - text));
+    if (parse_position(cmd, "entries", before, &position) != OUTCOME_OK)
+        return OUTCOME_BAD;
+    entry->term = position.term;
+    entry->index = position.index;
+    entry->data = (const uint8_t *)colon + 1;
+    entry->size = (uint32_t)strlen(colon + 1);
     entry->has =
         (uint8_t)((entry->term ? RR_ENTRY_HAS_TERM : 0) | (entry->index ? RR_ENTRY_HAS_INDEX : 0) |
                   (entry->size ? RR_ENTRY_HAS_DATA : 0));
