@@ -107,6 +107,8 @@ uint64_t wal_boot(const struct wal *wal); /* this boot's count */
  * Nothing is staged until wal_commit_entries; wal_rollback_entries undoes. Nothing else may be
  * staged in between. `*block` is borrowed: the descriptors made from it take references of their
  * own. */
+uint32_t wal_run_bytes_max(
+    const struct wal *wal); /* a run of more than one entry asks for no more */
 int wal_reserve_entries(struct wal *wal, uint64_t group, uint32_t size, uint8_t **at,
                         struct rr_block **block);
 /* `used` bytes at `*at` hold `count` entries from first_index on; `crc` is their CRC32C. */

@@ -237,6 +237,12 @@ int wal_append_peer(struct wal *wal, const struct wal_peer *peer)
 
 /* ---- entries in place ---------------------------------------------------------------- */
 
+uint32_t wal_run_bytes_max(const struct wal *wal)
+{
+    uint32_t overhead = sizeof(struct wal_header) + sizeof(struct wal_section);
+    return (wal->options.write_bytes_max - overhead) & ~7u;
+}
+
 int wal_reserve_entries(struct wal *wal, uint64_t group, uint32_t size, uint8_t **at,
                         struct rr_block **block)
 {
