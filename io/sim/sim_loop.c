@@ -12,6 +12,8 @@
 #define TURN_COST_MIN_NS  300u
 #define TURN_COST_MAX_NS  4000u
 #define WAKE_DELAY_MAX_NS 3000u
+/* How far the bytes of an op are watched: a megabyte that leaves by short sends is submitted often. */
+#define HASHED_MAX (32u * 1024)
 /* More than this many ops given up after a crash is a process that resubmits for ever. */
 #define DRAIN_MAX 1000000u
 
@@ -76,8 +78,12 @@ size_t op_size(const struct io_op *op)
 uint64_t op_hash(const struct io_op *op)
 {
     uint64_t hash = op->kind;
-    for (uint32_t i = 0; i < op->iov_count; i++)
-        hash = hash_bytes(hash, op->iov[i].iov_base, op->iov[i].iov_len);
+    size_t left = HASHED_MAX;
+    for (uint32_t i = 0; i < op->iov_count && left > 0; i++) {
+        size_t size = op->iov[i].iov_len < left ? op->iov[i].iov_len : left;
+        hash = hash_bytes(hash, op->iov[i].iov_base, size);
+        left -= size;
+    }
     return hash;
 }
 

@@ -161,10 +161,13 @@ void world_open(struct world *world, struct node *node)
     sim_reset(world->sim, node->number);
     node->incarnation++;
     node->committed = 0;
-    if (world->plan.crashes_in_recovery && !world->is_healed && stream_chance(&world->chance, 1, 3))
-        sim_crash_at_io(world->sim, node->number, stream_between(&world->chance, 1, 60),
-                        stream_chance(&world->chance, 1, 2),
+    if (world->plan.crashes_in_recovery && !world->is_healed &&
+        stream_chance(&world->chance, 1, 3)) {
+        uint64_t countdown = stream_between(&world->chance, 1, 60);
+        bool power = stream_chance(&world->chance, 1, 2);
+        sim_crash_at_io(world->sim, node->number, countdown, power,
                         (enum sim_power_loss)stream_below(&world->chance, SIM_POWER_LOSS_COUNT));
+    }
     options.dir = node->dir;
     options.listen = node->address;
     options.node_id = node->number;
@@ -367,6 +370,11 @@ static void print_nodes(const struct world *world)
             node->number, s.role, (ull)s.term, (ull)s.lead, (ull)s.first_index, (ull)s.last_index,
             (ull)s.commit, (ull)s.applied, (ull)node->machine.index, (ull)s.snapshot_index,
             rr_err_name(s.error));
+        for (uint32_t k = 0; k < s.peer_count; k++)
+            fprintf(stderr, "    peer %llu: match %llu, next %llu, state %u%s%s, refusal %d\n",
+                    (ull)s.peers[k].node, (ull)s.peers[k].match, (ull)s.peers[k].next,
+                    s.peers[k].state, s.peers[k].active ? ", active" : "",
+                    s.peers[k].connected ? ", connected" : "", s.peers[k].refusal);
     }
 }
 

@@ -12,6 +12,13 @@ static struct node *any_node(struct world *world)
     return &world->nodes[stream_below(&world->chance, world->plan.node_count)];
 }
 
+/* Below `bound`; small numbers as likely as large ones. */
+static uint64_t any_magnitude(struct world *world, uint64_t bound, uint64_t shifts)
+{
+    uint64_t number = stream_below(&world->chance, bound);
+    return number >> stream_below(&world->chance, shifts);
+}
+
 static enum sim_power_loss any_loss(struct world *world)
 {
     return (enum sim_power_loss)stream_below(&world->chance, SIM_POWER_LOSS_COUNT);
@@ -42,12 +49,12 @@ static void strike_crash(struct world *world, bool power)
         crash(world, &world->nodes[i], power, how);
 }
 
-/* A crash waits for the n-th I/O from now on; small n as likely as large. */
+/* A crash waits for the n-th I/O from now on. */
 static void strike_crash_at_io(struct world *world)
 {
     struct node *node = any_node(world);
     bool power = world->plan.power_losses && stream_chance(&world->chance, 1, 2);
-    uint64_t n = 1 + (stream_below(&world->chance, 1024) >> stream_below(&world->chance, 10));
+    uint64_t n = 1 + any_magnitude(world, 1024, 10);
 
     if (!node->engine)
         return;
@@ -98,8 +105,7 @@ static void strike_disk(struct world *world)
 {
     struct node *node = any_node(world);
     bool is_slow = stream_chance(&world->chance, 2, 3);
-    uint64_t max =
-        (1 + (stream_below(&world->chance, 2000) >> stream_below(&world->chance, 8))) * MS;
+    uint64_t max = (1 + any_magnitude(world, 2000, 8)) * MS;
 
     world_say(world, "strike: disk of node %u takes up to %llu ms", node->number,
               (unsigned long long)(is_slow ? max / MS : 0));
