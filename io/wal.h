@@ -106,20 +106,19 @@ uint64_t wal_boot(const struct wal *wal); /* this boot's count */
  * section of `group`, with at least `size` bytes. Seals the filling write if that is too full.
  * Nothing is staged until wal_commit_entries; wal_rollback_entries undoes. Nothing else may be
  * staged in between. `*block` is borrowed: the descriptors made from it take references of their
- * own. */
-uint32_t wal_run_bytes_max(
-    const struct wal *wal); /* a run of more than one entry asks for no more */
+ * own. For more than one entry ask for at most wal_run_bytes_max. */
 int wal_reserve_entries(struct wal *wal, uint64_t group, uint32_t size, uint8_t **at,
                         struct rr_block **block);
 /* `used` bytes at `*at` hold `count` entries from first_index on; `crc` is their CRC32C. */
 void wal_commit_entries(struct wal *wal, uint64_t first_index, uint32_t count, uint32_t used,
                         uint32_t crc, uint64_t commit);
 void wal_rollback_entries(struct wal *wal);
+uint32_t wal_run_bytes_max(const struct wal *wal);
 
 /* Copies a run of entries (encoding those with wire_size 0), cutting it over writes as needed. The
  * descriptors in `staged` (room for count; may be `entries`) are the same entries with data and
- * block inside the log; they hold no references yet: take them before the next wal_flush. On an
- * error nothing of the run is staged or all further staging fails too. */
+ * block inside the log; they hold no references yet: take them before the next wal_flush. After an
+ * error a part of the run may be staged: the group cannot go on. */
 int wal_append_entries(struct wal *wal, uint64_t group, const struct rr_entry *entries,
                        uint32_t count, uint64_t commit, struct rr_entry *staged);
 int wal_append_state(struct wal *wal, const struct wal_state *state);

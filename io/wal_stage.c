@@ -237,12 +237,6 @@ int wal_append_peer(struct wal *wal, const struct wal_peer *peer)
 
 /* ---- entries in place ---------------------------------------------------------------- */
 
-uint32_t wal_run_bytes_max(const struct wal *wal)
-{
-    uint32_t overhead = sizeof(struct wal_header) + sizeof(struct wal_section);
-    return (wal->options.write_bytes_max - overhead) & ~7u;
-}
-
 int wal_reserve_entries(struct wal *wal, uint64_t group, uint32_t size, uint8_t **at,
                         struct rr_block **block)
 {
@@ -295,6 +289,12 @@ void wal_rollback_entries(struct wal *wal)
     RR_ASSERT(wal->reservation.size > 0);
     wal->reservation.size = 0;
     wal_live_unpromise(&wal->live);
+}
+
+uint32_t wal_run_bytes_max(const struct wal *wal)
+{
+    uint32_t overhead = sizeof(struct wal_header) + sizeof(struct wal_section);
+    return (wal->options.write_bytes_max - overhead) & ~7u;
 }
 
 /* ---- entries by copy ----------------------------------------------------------------- */
