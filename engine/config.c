@@ -135,6 +135,9 @@ int config_resolve_engine(const struct rr_engine_options *given, struct rr_engin
         return rr_fail(error, RR_E_INVALID, "segment_bytes must be a multiple of 4096");
     if (resolved->wal_bytes_max < 4 * resolved->segment_bytes)
         return rr_fail(error, RR_E_INVALID, "wal_bytes_max must hold at least four segments");
+    if (resolved->log_cache_bytes < 4ull * resolved->wal_write_bytes_max + 512 * KIB)
+        return rr_fail(error, RR_E_INVALID,
+                       "log_cache_bytes must hold four writes (wal_write_bytes_max) and 512 KiB");
     /* An entry has to fit into one write of one segment, beside an inline snapshot, and into a
      * frame. */
     if (resolved->entry_bytes_max + 16 * KIB > resolved->segment_bytes)

@@ -170,6 +170,16 @@ static int open_log(struct rr_group *group, const struct rr_state_machine *machi
 
 /* ---- the core ------------------------------------------------------------ */
 
+/* What is in flight to a peer may wait in its send queue, whole: if the window were wider than the
+ * queue, a slow peer would be answered by dropped messages and probing instead of by waiting. A
+ * quarter is for what entries take on the wire besides their payload. */
+static uint64_t inflight_bytes_of(const struct rr_group *group)
+{
+    uint64_t queue = group->engine->options.peer_queue_bytes_max;
+    uint64_t window = rr_min_u64(group->options.max_inflight_bytes, queue / 4 * 3);
+    return rr_max_u64(window, group->options.max_size_per_msg);
+}
+
 static int start_core(struct rr_group *group, struct rr_error *error)
 {
     const struct rr_group_options *options = &group->options;
@@ -185,7 +195,7 @@ static int start_core(struct rr_group *group, struct rr_error *error)
             rr_min_u64(options->max_committed_bytes_per_ready, options->apply_backlog_bytes),
         .max_uncommitted_entries_size = options->max_uncommitted_bytes,
         .max_inflight_msgs = (int32_t)options->max_inflight_msgs,
-        .max_inflight_bytes = options->max_inflight_bytes,
+        .max_inflight_bytes = inflight_bytes_of(group),
         .async_storage_writes = true,
         .check_quorum = true,
         .pre_vote = true,
