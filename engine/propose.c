@@ -182,7 +182,9 @@ static uint64_t bytes_to_reserve(const struct rr_group *group)
         return 0;
     uint64_t all = proposal_queue_bytes(&group->queue) +
                    (uint64_t)proposal_queue_count(&group->queue) * bound_of(0);
-    return rr_max_u64(bound_of(first.size), rr_min_u64(all, group->options.max_size_per_msg));
+    uint64_t most =
+        rr_min_u64(group->options.max_size_per_msg, wal_run_bytes_max(group->engine->wal));
+    return rr_max_u64(bound_of(first.size), rr_min_u64(all, most));
 }
 
 /* The core took them: they are part of the log now, and no longer of the queue. */
