@@ -7,6 +7,10 @@
 #include "proto/codec.h"
 #include "tests/unit/check.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 static struct world w;
 
 static void async_mode(struct rr_config *config)
@@ -83,6 +87,32 @@ static void test_restart_resumes_hard_state_and_applied(void)
     CHECK(w.nodes[0].ready.hard_state == NULL);
     CHECK(!w.nodes[0].ready.must_sync);
     world_end(&w);
+}
+
+/* A storage like this cannot have been left by any run: the node must not start on it. */
+static void check_start_aborts(uint64_t commit, uint64_t applied)
+{
+    world_begin(&w, 1, NULL);
+    struct rr_hard_state hard = {.term = 1, .commit = commit};
+    rr_memory_storage_set_hard_state(w.nodes[0].storage, &hard);
+    fflush(NULL);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        fclose(stderr); /* the assertion's line is expected */
+        world_restart(&w, 1, applied);
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    world_end(&w);
+}
+
+static void test_start_refuses_commit_or_applied_outside_the_log(void)
+{
+    check_start_aborts(2, 0); /* the log ends at 1 */
+    check_start_aborts(1, 2); /* applied beyond commit */
 }
 
 static void test_bootstrap_hands_out_hard_state_and_members(void)
@@ -390,6 +420,7 @@ int main(void)
     RUN(test_invalid_configs_are_refused_with_the_sentence);
     RUN(test_new_node_has_no_ready);
     RUN(test_restart_resumes_hard_state_and_applied);
+    RUN(test_start_refuses_commit_or_applied_outside_the_log);
     RUN(test_bootstrap_hands_out_hard_state_and_members);
     RUN(test_step_refuses_local_messages_and_strangers);
     RUN(test_proposals_without_a_leader_are_dropped);
