@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a peer may say: every message that would break a belief of the core is refused before it is stepped.
+ * What a peer may say: every message that would break a belief of the core is refused before it
+ * is stepped.
  */
 #include "tests/unit/raft_world.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Storage that answers "pending": a wrapper around memory storage that withholds ranges, by hand or at random. What
- * is committed and applied must be the same as without it.
+ * Storage that answers "pending": a wrapper around memory storage that withholds ranges, by hand
+ * or at random. What is committed and applied must be the same as without it.
  */
 #include "tests/unit/raft_world.h"
 

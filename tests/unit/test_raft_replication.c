@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Flow control, commit, snapshots, reads and transfers of a leader (thesis 3.5, 3.6, 3.10, 6.4, 10.2).
+ * Flow control, commit, snapshots, reads and transfers of a leader (thesis 3.5, 3.6, 3.10, 6.4,
+ * 10.2).
  */
 #include "tests/unit/raft_world.h"
 

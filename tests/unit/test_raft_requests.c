@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What is asked of a group: reads (thesis 6.4), transfers (3.10), configuration changes (4), and what followers do
- * with such requests.
+ * What is asked of a group: reads (thesis 6.4), transfers (3.10), configuration changes (4), and
+ * what followers do with such requests.
  */
 #include "tests/unit/raft_world.h"
 

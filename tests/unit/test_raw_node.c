@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The node's contract with its driver: config, what a Ready holds and how long, batches, blocks, memory.
+ * The node's contract with its driver: config, what a Ready holds and how long, batches, blocks,
+ * memory.
  */
 #include "tests/unit/raft_world.h"
 
