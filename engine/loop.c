@@ -61,10 +61,12 @@ int loop_on_message(void *ctx, uint64_t from, uint64_t group_id, const struct rr
                    (unsigned long long)from, reason);
         return RR_E_MALFORMED;
     }
-    /* No room for entries on the disk: refused before anything of them is acknowledged. */
-    if (message->entry_count && wal_admits_entries(engine->wal) != 0)
-        return 0;
-    (void)rr_raw_node_step(group->node, message); /* what the core ignores is no event */
+    /* No room for entries on the disk: they are refused before anything of them is acknowledged. What
+     * is left is a MsgApp that offers none; its commit may be what makes room. */
+    struct rr_message offered = *message;
+    if (offered.entry_count && wal_admits_entries(engine->wal) != 0)
+        offered.entry_count = 0;
+    (void)rr_raw_node_step(group->node, &offered); /* what the core ignores is no event */
     return 0;
 }
 
