@@ -12,8 +12,7 @@
 #define BLOCK_EXTRA_BYTES (64u * 1024)
 #define TAIL_BYTES_MAX    (1024u * 1024)
 
-/* A log without files. On failure there is nothing to free. */
-static int wal_new(const struct wal_options *options, struct wal **out, struct rr_error *error)
+int wal_new(const struct wal_options *options, struct wal **out, struct rr_error *error)
 {
     if (options->write_bytes_max < WAL_BLOCK_MIN || options->write_bytes_max > UINT32_MAX / 8)
         return rr_fail(error, RR_E_INVALID, "wal_write_bytes_max %u must lie between %u and %u",
@@ -74,66 +73,6 @@ void wal_free(struct wal *wal)
     if (wal->pool)
         log_block_pool_free(wal->pool);
     free(wal);
-}
-
-/* ---- creation ------------------------------------------------------------------------ */
-
-/* One name at a time, because a list may not be changed while it is read. */
-struct leftover {
-    char name[WAL_NAME_SIZE];
-};
-
-static void find_leftover(void *ctx, const char *name)
-{
-    struct leftover *leftover = ctx;
-    if (wal_segment_number(name) != 0)
-        memcpy(leftover->name, name, WAL_NAME_SIZE);
-}
-
-static int remove_leftovers(struct wal *wal)
-{
-    const struct io_ops *ops = wal->io->ops;
-    for (;;) {
-        struct leftover leftover = {{0}};
-        int err = ops->list(wal->io, wal->options.dir, find_leftover, &leftover);
-        if (err || leftover.name[0] == 0)
-            return err;
-        char path[WAL_PATH_SIZE];
-        wal_segment_path(&wal->segments, path, wal_segment_number(leftover.name));
-        err = ops->unlink(wal->io, path);
-        if (err)
-            return err;
-    }
-}
-
-/* The active segment and the spares; then the first write, so that an empty log is told from a lost
- * one. */
-static int create_segments(struct wal *wal, struct rr_error *error)
-{
-    int err = remove_leftovers(wal);
-    wal->segments.oldest = wal->segments.active = 1;
-    for (uint32_t i = 0; !err && i < 1 + WAL_SPARES_WANTED; i++)
-        err = wal_segments_make_spare(&wal->segments);
-    if (err)
-        return rr_fail(error, wal_error_of(err),
-                       "%s: the log's first segments (%u of %llu bytes) cannot be made: %s",
-                       wal->options.dir, 1 + WAL_SPARES_WANTED,
-                       (unsigned long long)wal->segments.segment_bytes, strerror(-err));
-    wal->next_seq = 1;
-    err = wal_stage_mark(wal);
-    return err ? rr_fail(error, err, "no memory for the log's first write")
-               : wal_write_now(wal, error);
-}
-
-int wal_create(const struct wal_options *options, struct rr_error *error)
-{
-    struct wal *wal;
-    int err = wal_new(options, &wal, error);
-    if (err)
-        return err;
-    err = create_segments(wal, error);
-    wal_free(wal);
-    return err;
 }
 
 /* ---- opening ------------------------------------------------------------------------- */

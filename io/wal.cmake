@@ -4,6 +4,7 @@ add_library(rr_wal STATIC
     identity.c
     log_block.c
     wal.c
+    wal_create.c
     wal_format.c
     wal_live.c
     wal_recover.c

@@ -84,7 +84,8 @@ struct wal_recovery {
 };
 
 /* Makes the first segments of a directory without identity (durable on return; what a half-made
- * creation left is overwritten); identity_write comes after it. Blocking. */
+ * creation left is made again); identity_write comes after it. RR_E_CORRUPT: a log lies there whose
+ * identity was lost; nothing was changed. Blocking. */
 int wal_create(const struct wal_options *options, struct rr_error *error);
 /* Recovers: cuts a torn tail, refuses corruption (RR_E_CORRUPT with file, offset, sequence, remedy;
  * nothing is changed), then makes the `open` section durable with the next boot count. Blocking,

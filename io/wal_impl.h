@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The log's own view of itself, shared by wal.c (opening, status), wal_stage.c (what goes into a
+ * The log's own view of itself, shared by wal.c (opening, status), wal_create.c, wal_stage.c (what goes into a
  * write), wal_write.c (how a write becomes durable) and wal_recover.c. Nobody else includes it.
  *
  * The life of a write, and what it waits for:
@@ -85,6 +85,11 @@ struct wal {
     struct io_fs_info fs;
     struct wal_stats stats;
 };
+
+/* ---- wal.c --------------------------------------------------------------------------- */
+
+/* A log without files. On failure there is nothing to free. */
+int wal_new(const struct wal_options *options, struct wal **wal, struct rr_error *error);
 
 /* ---- wal_stage.c --------------------------------------------------------------------- */
 

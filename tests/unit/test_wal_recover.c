@@ -266,6 +266,31 @@ static void test_foreign_version_is_named(void)
     image_free(&image);
 }
 
+/* A directory whose identity was lost looks empty, but its log must not be made anew. */
+static void test_creation_over_a_log_is_refused(void)
+{
+    struct image image, after;
+    struct wal_world world;
+    make_image(&image, 9, 30, true);
+    for (uint32_t round = 0; round < 3; round++) {
+        /* The whole log; only its first segments; only spares, of which one was used before. */
+        while (round == 1 && image.count > 3)
+            remove_file(&image, image.count - 1);
+        if (round == 2) {
+            remove_file(&image, 0);
+            image.files[0].bytes[image.files[0].size - 1] = 1;
+        }
+        image_put(&image, &world, 1);
+        CHECK_EQ_U64(wal_create(&world.options, &world.error), RR_E_CORRUPT);
+        CHECK(strstr(world.error.message, "identity") != NULL);
+        image_take(&after, &world);
+        CHECK(image_equal(&image, &after));
+        image_free(&after);
+        world_fini(&world);
+    }
+    image_free(&image);
+}
+
 /* ---- hostility ----------------------------------------------------------------------- */
 
 static uint64_t chance_state = 88172645463325252u;
@@ -331,6 +356,7 @@ int main(void)
     RUN(test_log_without_its_oldest_live_segment_is_refused);
     RUN(test_all_zero_and_foreign_segments_are_refused);
     RUN(test_foreign_version_is_named);
+    RUN(test_creation_over_a_log_is_refused);
     RUN(test_hostile_files_never_crash);
     return 0;
 }
