@@ -24,8 +24,7 @@ struct command {
 
 enum engine_phase {
     ENGINE_RUNNING,
-    ENGINE_DRAINING, /* no new proposals; the accepted ones get their real outcome, until the
-                        deadline */
+    ENGINE_DRAINING, /* no new proposals; the others get their real outcome, until the deadline */
     ENGINE_MARKING,  /* every outcome is given; the log's tail is being proven */
     ENGINE_ENDED,    /* the turn has said so to the backend */
 };

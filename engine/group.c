@@ -145,8 +145,7 @@ static void deliver_ticks(struct rr_group *group, uint64_t now_ns)
         rr_raw_node_tick(group->node);
 }
 
-/* A committed conf change takes effect here, when its batch was applied, in its place in the order.
- */
+/* A committed conf change takes effect here, when its batch was applied, in the log's order. */
 static RR_COLD int apply_conf_change(struct rr_group *group, const struct rr_entry *entry)
 {
     struct rr_conf_state conf_state;

@@ -24,15 +24,13 @@
 
 /* A response that the core wants delivered once what it vouches for is durable. */
 struct held_response {
-    uint64_t seq; /* deliverable when durable_seq reaches it */
-    struct rr_message
-        message; /* without pointers, but for the snapshot of a MsgStorageAppendResp */
-    struct rr_snapshot snapshot; /* that one: index and term are all that the core looks at */
-    struct log_snapshot
-        *restore;         /* a reference: it also waits until the state machine became this */
-    bool is_superseded;   /* DESIGN 4.7: a later ack of the same release says more */
-    uint32_t small_count; /* entries of a small write, to be moved to a shared block … */
-    uint64_t small_first; /* … from here on */
+    uint64_t seq;                 /* deliverable when durable_seq reaches it */
+    struct rr_message message;    /* no pointers, but for a MsgStorageAppendResp's snapshot … */
+    struct rr_snapshot snapshot;  /* … this one: index and term are all the core looks at */
+    struct log_snapshot *restore; /* a reference: it waits until the state machine became this */
+    bool is_superseded;           /* DESIGN 4.7: a later ack of the same release says more */
+    uint32_t small_count;         /* entries of a small write, to be moved to a shared block … */
+    uint64_t small_first;         /* … from here on */
 };
 
 struct held_responses {
@@ -60,8 +58,8 @@ struct snapshot_job {
     uint64_t index;
     uint32_t size;
     struct log_snapshot *restore; /* what is restored; a reference */
-    uint8_t data[WAL_INLINE_SNAPSHOT_MAX +
-                 1]; /* what was taken; the extra byte shows that it is too large */
+    /* What was taken; the extra byte shows that it is too large. */
+    uint8_t data[WAL_INLINE_SNAPSHOT_MAX + 1];
 };
 
 #define GROUP_BATCH_MAX 2048u /* entries in one MsgProp */
@@ -80,11 +78,10 @@ struct rr_group {
     int error; /* why the group stopped, or 0 */
 
     /* What is staged in the WAL. */
-    struct rr_hard_state
-        staged;          /* term and vote of the newest state section; commit as last recorded */
-    uint64_t staged_seq; /* the write of this group's newest section */
-    uint64_t placed_last,
-        placed_term; /* entries of this term up to here were encoded in place, before their Ready */
+    struct rr_hard_state staged; /* term and vote of the newest state; commit as last recorded */
+    uint64_t staged_seq;         /* the write of this group's newest section */
+    uint64_t placed_term; /* of this term, entries up to placed_last were encoded in place, */
+    uint64_t placed_last; /* before their Ready */
     bool must_stage_first_state; /* the first state section is yet to be staged */
 
     /* Time. */
@@ -104,8 +101,7 @@ struct rr_group {
     uint64_t conf_ids[4 * CONFIG_PEERS_MAX];
     struct snapshot_job snapshot;
     uint64_t snapshot_padded_bytes; /* the WAL's padded bytes when the newest snapshot was taken */
-    uint64_t trail_index; /* last index when three quarters of the way to the next were gone; 0: not
-                             yet */
+    uint64_t trail_index; /* where the last quarter before the next one began; 0: not yet */
     bool is_snapshot_too_large;
 
     /* Scratch of propose.c. */

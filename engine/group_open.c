@@ -220,8 +220,7 @@ static int start_stages(struct rr_group *group, const struct rr_state_machine *m
                                   .on_complete = options->on_complete,
                                   .ctx = options->ctx};
     apply_init(&group->apply, &apply, group->applied);
-    /* A tag is held from the append to the hand-over for apply: several batches on the way at once.
-     */
+    /* A tag is held from the append to the hand-over for apply: several batches at once. */
     int rc = outcomes_init(&group->outcomes,
                            (uint32_t)rr_max_u64(2 * options->proposal_queue_entries, 1024));
     if (rc == 0)

@@ -61,8 +61,8 @@ int loop_on_message(void *ctx, uint64_t from, uint64_t group_id, const struct rr
                    (unsigned long long)from, reason);
         return RR_E_MALFORMED;
     }
-    /* No room for entries on the disk: they are refused before anything of them is acknowledged. What
-     * is left is a MsgApp that offers none; its commit may be what makes room. */
+    /* No room for entries on the disk: they are refused before anything of them is acknowledged.
+     * What is left is a MsgApp that offers none; its commit may be what makes room. */
     struct rr_message offered = *message;
     if (offered.entry_count && wal_admits_entries(engine->wal) != 0)
         offered.entry_count = 0;

@@ -37,10 +37,10 @@ struct proposal_queue {
      * closed bit. */
     _Alignas(64) _Atomic uint64_t tail;
     _Alignas(64) _Atomic uint64_t head; /* written by the loop */
-    _Alignas(64) _Atomic uint64_t
-        wake_at; /* waiting bytes worth a wake-up; PROPOSAL_QUEUE_AWAKE: none are */
+    /* Waiting bytes worth a wake-up; PROPOSAL_QUEUE_AWAKE: none are. */
+    _Alignas(64) _Atomic uint64_t wake_at;
     /* Copies that the loop alone uses. */
-    uint32_t head_entry;
+    _Alignas(64) uint32_t head_entry;
     uint32_t head_unit;
 };
 

@@ -249,8 +249,7 @@ void group_propose(struct rr_group *group, uint64_t now_ns)
         group->waiting_since_ns = 0;
         return;
     }
-    /* What the core decided before must be staged before: leadership, and the entry that begins it.
-     */
+    /* What the core decided before must be staged before: leadership, its first entry. */
     group_take_ready_if_unstaged(group);
     /* At most a write's worth in a turn: more would only wait, and what waits may be cut later. */
     uint64_t left = group->engine->options.wal_write_bytes_max;

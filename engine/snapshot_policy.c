@@ -217,8 +217,7 @@ void group_snapshot_policy(struct rr_group *group)
     uint64_t logged = stats.padded_bytes - group->snapshot_padded_bytes;
     if (group->trail_index == 0 && logged >= group->options.snapshot_log_bytes / 4 * 3)
         group->trail_index = group->log.last + 1;
-    /* A cache that is getting full must not wait for the log: what it holds would become busy first.
-     */
+    /* A cache that is getting full must not wait for the log: proposals would become busy. */
     bool is_tight = group->log.block_bytes >= group->engine->options.log_cache_bytes / 4 * 3 &&
                     logged > 0 && !group->is_snapshot_too_large;
     if (is_tight)

@@ -7,3 +7,5 @@ rr_test(NAME test_engine_single LABEL io SOURCES test_engine_single.c engine_har
         LIBS rr_engine Threads::Threads)
 rr_test(NAME test_engine_cluster LABEL io SOURCES test_engine_cluster.c engine_harness.c
         LIBS rr_engine Threads::Threads)
+rr_test(NAME test_engine_counters LABEL io SOURCES test_engine_counters.c engine_harness.c
+        LIBS rr_engine Threads::Threads)
