@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The log's own view of itself, shared by wal.c (opening, status), wal_create.c, wal_stage.c (what goes into a
- * write), wal_write.c (how a write becomes durable) and wal_recover.c. Nobody else includes it.
+ * The log's own view of itself, shared by wal.c (opening, status), wal_create.c, wal_stage.c (what
+ * goes into a write), wal_write.c (how a write becomes durable) and wal_recover.c. Nobody else
+ * includes it.
  *
  * The life of a write, and what it waits for:
  *
