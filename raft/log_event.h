@@ -142,7 +142,12 @@ enum rr_log_level { RR_LOG_DEBUG = 0, RR_LOG_INFO = 1, RR_LOG_WARN = 2, RR_LOG_E
       "entry at (index,term)=(%d,%d) mismatched with entry at (%d,%d) in unstable log; ignoring")  \
     /* errors inside a tick */                                                                     \
     X(TICK_ELECTION_ERROR, DEBUG, "error occurred during election: %e")                            \
-    X(TICK_HEARTBEAT_ERROR, DEBUG, "error occurred during checking sending heartbeat: %e")
+    X(TICK_HEARTBEAT_ERROR, DEBUG, "error occurred during checking sending heartbeat: %e")         \
+    /* the thread-safe node (engine/node.c) */                                                     \
+    X(NODE_ELECTED_LEADER, INFO, "raft.node: %x elected leader %x at term %d")                     \
+    X(NODE_CHANGED_LEADER, INFO, "raft.node: %x changed leader from %x to %x at term %d")          \
+    X(NODE_LOST_LEADER, INFO, "raft.node: %x lost leader %x at term %d")                           \
+    X(NODE_TICK_MISSED, WARN, "%x A tick missed to fire. Node blocks too long!")
 
 enum rr_log_event_id {
 #define X(name, level, text) RR_LOG_EVENT_##name,
