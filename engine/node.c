@@ -99,7 +99,6 @@ void rr_node_unlock(struct rr_node *node)
     RR_ASSERT(err == 0);
 }
 
-/* 0: the lock is held. */
 int node_enter(struct rr_node *node)
 {
     rr_node_lock(node);
