@@ -56,6 +56,26 @@ static void on_peer_up(void *ctx, uint64_t node)
     engine_log(engine, ENGINE_LOG_INFO, "connected to node %llu", (unsigned long long)node);
 }
 
+/* This directory is not the newest that its peers know: it may have forgotten votes and entries. */
+static RR_COLD void on_refused(void *ctx, uint64_t node, int err)
+{
+    struct rr_engine *engine = ctx;
+    if (err != RR_E_INSTANCE || engine->peers.is_fenced)
+        return;
+    struct wal_peer own = {.node = engine->options.node_id,
+                           .instance = engine->identity.instance,
+                           .boot = wal_boot(engine->wal),
+                           .nonce = engine->nonce};
+    int rc = peers_fence(&engine->peers, engine->wal, &own);
+    engine_log(engine, ENGINE_LOG_ERROR,
+               "node %llu refuses this directory as an older copy or another instance of node "
+               "%llu: it stops here and %s",
+               (unsigned long long)node, (unsigned long long)own.node,
+               rc == 0 ? "will not open again" : "cannot record that");
+    if (engine->group)
+        group_stop(engine->group, RR_E_INSTANCE);
+}
+
 /* ---- opening ------------------------------------------------------------- */
 
 static uint64_t random_not_zero(struct io *io)
@@ -114,12 +134,19 @@ static int open_identity(struct rr_engine *engine, struct rr_error *error)
 
 static int open_wal(struct rr_engine *engine, struct rr_error *error)
 {
+    engine->peers.self = engine->options.node_id;
     int rc = recovery_init(&engine->recovery, &engine->peers);
     if (rc != 0)
         return rr_fail(error, rc, "out of memory");
     struct wal_options options = wal_options_of(engine);
     struct wal_recovery handlers = recovery_handlers(&engine->recovery);
     rc = wal_open(&options, &handlers, &engine->wal, error);
+    if (rc == RR_E_INSTANCE)
+        return rr_fail(error, rc,
+                       "%.300s: its peers refused this directory as an older copy or another "
+                       "instance of node %llu, which may have forgotten votes and entries; nothing "
+                       "was changed; replace this node by a new one with a new id",
+                       engine->dir, (unsigned long long)engine->options.node_id);
     return rc == 0 ? recovery_finish(&engine->recovery, engine->dir, error) : rc;
 }
 
@@ -140,6 +167,7 @@ static int open_transport(struct rr_engine *engine, struct rr_error *error)
                                         .on_message = loop_on_message,
                                         .on_peer_up = on_peer_up,
                                         .on_peer_down = loop_on_peer_down,
+                                        .on_refused = on_refused,
                                         .run_crc = wal_run_crc};
     int rc = io_address_parse(given->listen, &options.listen, error);
     return rc == 0 ? transport_open(&options, &engine->transport, error) : rc;
@@ -172,10 +200,11 @@ static void free_parts(struct rr_engine *engine)
     struct io *io = engine->io;
     if (engine->apply_worker)
         io->ops->worker_free(engine->apply_worker);
+    if (engine
+            ->transport) /* before the group: what it still meant to send lies in the group's log */
+        transport_free(engine->transport);
     if (engine->opened)
         group_free(engine->opened);
-    if (engine->transport)
-        transport_free(engine->transport);
     recovery_fini(&engine->recovery);
     if (engine->wal)
         wal_free(engine->wal);

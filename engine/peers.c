@@ -23,6 +23,8 @@ static struct peer_record *find_or_add(struct peers *peers, uint64_t node)
 
 int peers_recover(struct peers *peers, const struct wal_peer *peer)
 {
+    if (peer->node == peers->self)
+        return RR_E_INSTANCE;
     struct peer_record *record = find_or_add(peers, peer->node);
     if (!record)
         return RR_E_TOO_LARGE;
@@ -70,6 +72,14 @@ int peers_check(struct peers *peers, struct wal *wal, const struct transport_pee
         record->pending_seq = wal_staged_seq(wal);
     }
     return record->pending_seq ? RR_E_PENDING : 0;
+}
+
+int peers_fence(struct peers *peers, struct wal *wal, const struct wal_peer *own)
+{
+    RR_ASSERT(own->node == peers->self);
+    int rc = peers->is_fenced ? 0 : wal_append_peer(wal, own);
+    peers->is_fenced = rc == 0;
+    return rc;
 }
 
 void peers_release(struct peers *peers, struct wal *wal, struct transport *transport)

@@ -18,11 +18,12 @@
 /* Counts entries and chains their bytes into a hash; the snapshot is the three numbers and some
  * padding. */
 struct chain {
-    uint64_t applied;
-    uint64_t count;
-    uint64_t hash;
+    /* Atomic, since tests look at nodes that apply. */
+    _Atomic uint64_t applied;
+    _Atomic uint64_t count;
+    _Atomic uint64_t hash;
     uint32_t snapshot_padding; /* bytes: makes the snapshot large */
-    uint32_t fail_at;          /* fails to apply the n-th entry; 0: never */
+    _Atomic uint32_t fail_at;  /* fails to apply the n-th entry; 0: never */
     uint32_t restores;
     uint32_t taken; /* bytes of the snapshot read so far */
 };
@@ -36,9 +37,9 @@ struct harness_node {
     uint8_t *outcomes; /* by tag: 0 none, 1 RR_OK, else 1 - status */
     _Atomic uint64_t ok, failed;
     _Atomic int32_t last_failure;
-    bool repropose; /* each RR_OK proposes the next (depth 1) … */
+    _Atomic bool repropose; /* each RR_OK proposes the next (depth 1) … */
     _Atomic uint64_t repropose_left;
-    uint64_t next_tag;
+    _Atomic uint64_t next_tag;
 };
 
 struct harness {
