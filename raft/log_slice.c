@@ -40,6 +40,8 @@ static inline uint64_t sizer_next(struct sizer *sizer, const struct rr_entry *en
 
 uint64_t raft_log_entries_size(const struct rr_entry *entries, uint32_t count)
 {
+    if (count == 1)
+        return rr_entry_body_size(entries);
     struct sizer sizer = {.index_span = 0};
     uint64_t size = 0;
     for (uint32_t i = 0; i < count; i++)

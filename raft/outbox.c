@@ -50,30 +50,6 @@ void owned_snapshot_put(struct owned_snapshot *owned)
     rr_block_put(owned->memory, 1);
 }
 
-/* ---- blocks of entries, in runs of the same one -------------------------- */
-
-void entries_get_blocks(const struct rr_entry *entries, uint32_t count)
-{
-    for (uint32_t i = 0; i < count;) {
-        struct rr_block *block = entries[i].block;
-        uint32_t first = i;
-        while (i < count && entries[i].block == block)
-            i++;
-        rr_block_get(block, i - first);
-    }
-}
-
-void entries_put_blocks(const struct rr_entry *entries, uint32_t count)
-{
-    for (uint32_t i = 0; i < count;) {
-        struct rr_block *block = entries[i].block;
-        uint32_t first = i;
-        while (i < count && entries[i].block == block)
-            i++;
-        rr_block_put(block, i - first);
-    }
-}
-
 /* ---- boxes --------------------------------------------------------------- */
 
 void outbox_init(struct outbox *out, const struct rr_config *config)
@@ -185,20 +161,17 @@ const struct rr_entry *outbox_copy_log(struct outbox *out, uint64_t index,
     if (index >= run->index && index - run->index + pieces->count <= run->count)
         return run->entries + (index - run->index);
 
-    struct rr_entry *copy =
-        arena_alloc(&out->open->arena, (size_t)pieces->count * sizeof(struct rr_entry));
-    uint32_t copied = 0;
-    for (int i = 0; i < 3 && copied < pieces->count; i++) {
-        uint32_t count = pieces->piece[i].count;
-        if (count == 0)
-            continue;
-        memcpy(copy + copied, pieces->piece[i].entries, count * sizeof(*copy));
-        copied += count;
+    uint32_t count = pieces->count;
+    struct rr_entry *copy = arena_alloc(&out->open->arena, count * sizeof(*copy));
+    struct rr_entry *at = copy;
+    for (int i = 0; at < copy + count; i++) {
+        RR_ASSERT(i < 3);
+        for (uint32_t j = 0; j < pieces->piece[i].count; j++)
+            *at++ = pieces->piece[i].entries[j];
     }
-    RR_ASSERT(copied == pieces->count);
-    entries_get_blocks(copy, copied);
-    push_run(out, copy, copied, false);
-    out->log_run = (struct log_run){.entries = copy, .index = index, .count = copied};
+    entries_get_blocks(copy, count);
+    push_run(out, copy, count, false);
+    out->log_run = (struct log_run){.entries = copy, .index = index, .count = count};
     return copy;
 }
 

@@ -43,9 +43,33 @@ struct entry_run {
     bool is_last_use; /* the core holds those entries nowhere else: release those without a block */
 };
 
+/* How many entries from the front lie in the same block. */
+static inline uint32_t entries_in_same_block(const struct rr_entry *entries, uint32_t count)
+{
+    uint32_t same = 1;
+    while (same < count && entries[same].block == entries[0].block)
+        same++;
+    return same;
+}
+
 /* References of blocks for a run, one per entry. */
-void entries_get_blocks(const struct rr_entry *entries, uint32_t count);
-void entries_put_blocks(const struct rr_entry *entries, uint32_t count);
+static inline void entries_get_blocks(const struct rr_entry *entries, uint32_t count)
+{
+    for (uint32_t i = 0; i < count;) {
+        uint32_t same = entries_in_same_block(&entries[i], count - i);
+        rr_block_get(entries[i].block, same);
+        i += same;
+    }
+}
+
+static inline void entries_put_blocks(const struct rr_entry *entries, uint32_t count)
+{
+    for (uint32_t i = 0; i < count;) {
+        uint32_t same = entries_in_same_block(&entries[i], count - i);
+        rr_block_put(entries[i].block, same);
+        i += same;
+    }
+}
 
 struct box {
     struct arena arena;
