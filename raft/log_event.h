@@ -13,7 +13,8 @@
  *   %v const struct rr_conf_change_v2 *       %s const struct rr_conf_state *
  *   %e enum rr_err (negative, as int64_t in u64)
  *
- * Pointers in args are valid during the callback only.
+ * Pointers in args are valid during the callback only. (The reference has two more lines, for errors
+ * inside a tick, which cannot occur.)
  */
 #ifndef RR_RAFT_LOG_EVENT_H
 #define RR_RAFT_LOG_EVENT_H
@@ -140,9 +141,6 @@ enum rr_log_level { RR_LOG_DEBUG = 0, RR_LOG_INFO = 1, RR_LOG_WARN = 2, RR_LOG_E
     X(STABLE_SNAPSHOT, INFO, "entry at index %d matched unstable snapshot; ignoring")              \
     X(STABLE_MISMATCH, INFO,                                                                       \
       "entry at (index,term)=(%d,%d) mismatched with entry at (%d,%d) in unstable log; ignoring")  \
-    /* errors inside a tick */                                                                     \
-    X(TICK_ELECTION_ERROR, DEBUG, "error occurred during election: %e")                            \
-    X(TICK_HEARTBEAT_ERROR, DEBUG, "error occurred during checking sending heartbeat: %e")         \
     /* the thread-safe node (engine/node.c) */                                                     \
     X(NODE_ELECTED_LEADER, INFO, "raft.node: %x elected leader %x at term %d")                     \
     X(NODE_CHANGED_LEADER, INFO, "raft.node: %x changed leader from %x to %x at term %d")          \

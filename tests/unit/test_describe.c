@@ -209,6 +209,50 @@ static void test_message_types_are_named(void)
     CHECK(strcmp(rr_describe_message_type(RR_MSG_FORGET_LEADER + 1), "unknown") == 0);
 }
 
+static void test_numbers_outside_their_enums_are_named_unknown(void)
+{
+    struct rr_entry entry = normal_entry(1, 2, "x");
+    entry.type = 7;
+    rr_describe_entry(fresh(), &entry);
+    check_text("1/2 unknown undecodable \"x\"");
+
+    const struct rr_conf_change_single odd = {.node_id = 3, .type = 9};
+    struct rr_conf_change_v2 change = {.changes = &odd, .change_count = 1, .transition = 9};
+    rr_describe_conf_change_v2(fresh(), &change);
+    check_text("transition:unknown changes:{type:unknown node_id:3}");
+
+    uint8_t bytes[16];
+    struct rr_conf_change v1 = {.type = 9, .node_id = 3};
+    entry.type = RR_ENTRY_CONF_CHANGE;
+    entry.data = bytes;
+    entry.size = (uint32_t)(rr_conf_change_encode(&v1, bytes) - bytes);
+    rr_describe_entry(fresh(), &entry);
+    check_text("1/2 EntryConfChange unknown3");
+
+    CHECK(strcmp(rr_describe_state(9), "unknown") == 0);
+    CHECK(strcmp(rr_describe_progress_state(9), "unknown") == 0);
+    CHECK(strcmp(rr_describe_log_level(9), "unknown") == 0);
+}
+
+static bool refuse_to_grow(struct rr_text *full, size_t cap)
+{
+    (void)cap;
+    CHECK(full->size == full->cap);
+    return false;
+}
+
+static void test_sink_that_cannot_grow_is_truncated(void)
+{
+    char two[2];
+    struct rr_text sink = {.bytes = two, .cap = sizeof(two), .grow = refuse_to_grow};
+    rr_text_string(&sink, "ab");
+    CHECK(!sink.truncated);
+    rr_text_string(&sink, "cd");
+    CHECK(sink.truncated && sink.size == 2);
+    rr_text_string(&sink, "ef"); /* does not ask again */
+    CHECK(sink.size == 2);
+}
+
 /* ---- Ready --------------------------------------------------------------- */
 
 static void test_empty_ready(void)
@@ -414,6 +458,8 @@ int main(void)
     RUN(test_single_entry_stays_on_the_line);
     RUN(test_snapshot_of_index_zero_is_not_shown);
     RUN(test_message_types_are_named);
+    RUN(test_numbers_outside_their_enums_are_named_unknown);
+    RUN(test_sink_that_cannot_grow_is_truncated);
     RUN(test_empty_ready);
     RUN(test_ready_with_everything);
     RUN(test_hard_state_without_vote);
