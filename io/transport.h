@@ -70,6 +70,8 @@ struct transport_options {
                       const struct rr_message *message);
     void (*on_peer_up)(void *ctx, uint64_t node);   /* the dialled connection is ready to send */
     void (*on_peer_down)(void *ctx, uint64_t node); /* it was up and is no more */
+    /* A peer that we dialled refuses this node, and says why. Optional. */
+    void (*on_refused)(void *ctx, uint64_t node, int err);
     /* wal_run_crc, or NULL: the CRC32C of bytes in a block if it is known without reading them. */
     bool (*run_crc)(const struct rr_block *block, const uint8_t *bytes, uint32_t size,
                     uint32_t *crc);

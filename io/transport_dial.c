@@ -104,8 +104,11 @@ static void answered(struct peer *peer)
         dial_close(peer);
         return;
     }
-    if (err == 0 && theirs.kind == HELLO_REFUSAL)
+    if (err == 0 && theirs.kind == HELLO_REFUSAL) {
         err = theirs.code;
+        if (transport->options.on_refused)
+            transport->options.on_refused(transport->options.ctx, peer->node, err);
+    }
     if (err == 0) {
         struct hello ours = transport->hello;
         ours.to = peer->node;
