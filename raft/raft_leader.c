@@ -45,7 +45,8 @@ static void confirm_read(struct raft *r, const struct read_request *request)
 {
     struct read_request queued = *request;
     queued.index = r->log.committed;
-    read_queue_push(&r->read_only.queue, &r->allocator, &queued);
+    if (!read_queue_push(&r->read_only.queue, &r->allocator, &queued))
+        return;
     read_only_record_ack(&r->read_only, r->id, read_only_last_position(&r->read_only));
     raft_broadcast_heartbeat(r);
 }
@@ -70,7 +71,7 @@ static void handle_read_index(struct raft *r, const struct rr_message *m)
         respond_to_read(r, &request, r->log.committed);
     else if (!raft_has_committed_in_term(r))
         /* Until then the commit index may be behind what an older leader has acknowledged. */
-        read_queue_push(&r->parked_reads, &r->allocator, &request);
+        (void)read_queue_push(&r->parked_reads, &r->allocator, &request);
     else
         serve_read(r, &request);
 }

@@ -17,13 +17,12 @@ struct queued_request {
 _Static_assert(sizeof(struct queued_request) % 8 == 0, "parts are 8-byte aligned");
 _Static_assert(sizeof(struct rr_entry) % 8 == 0, "parts are 8-byte aligned");
 
-static uint32_t queued_size(const struct read_request *request)
+static uint64_t queued_size(const struct read_request *request)
 {
     uint64_t size = sizeof(struct queued_request) + request->entry_count * sizeof(struct rr_entry);
     for (uint32_t i = 0; i < request->entry_count; i++)
         size += rr_align_up(request->entries[i].size, 8);
-    RR_ASSERT(size <= UINT32_MAX / 2);
-    return (uint32_t)size;
+    return size;
 }
 
 static uint8_t *make_room(struct read_queue *queue, const struct rr_allocator *allocator,
@@ -40,13 +39,16 @@ static uint8_t *make_room(struct read_queue *queue, const struct rr_allocator *a
     return at;
 }
 
-void read_queue_push(struct read_queue *queue, const struct rr_allocator *allocator,
+bool read_queue_push(struct read_queue *queue, const struct rr_allocator *allocator,
                      const struct read_request *request)
 {
+    uint64_t size = queued_size(request);
+    if (size > READ_QUEUE_BYTES_MAX - (queue->end - queue->begin))
+        return false;
     struct queued_request head = {.from = request->from,
                                   .index = request->index,
                                   .entry_count = request->entry_count,
-                                  .size = queued_size(request)};
+                                  .size = (uint32_t)size};
     uint8_t *at = make_room(queue, allocator, head.size);
     memcpy(at, &head, sizeof(head));
     at += sizeof(head);
@@ -59,6 +61,7 @@ void read_queue_push(struct read_queue *queue, const struct rr_allocator *alloca
         at += rr_align_up(request->entries[i].size, 8);
     }
     queue->count++;
+    return true;
 }
 
 void read_queue_pop(struct read_queue *queue, struct outbox *out, struct read_request *request)

@@ -27,7 +27,11 @@ struct read_request {
     uint32_t entry_count;
 };
 
-void read_queue_push(struct read_queue *queue, const struct rr_allocator *allocator,
+/* Most bytes that may wait; a read that finds no room is dropped, as if its message had been lost. */
+#define READ_QUEUE_BYTES_MAX (64u << 20)
+
+/* False: no room. */
+bool read_queue_push(struct read_queue *queue, const struct rr_allocator *allocator,
                      const struct read_request *request);
 /* Takes the oldest one; its entries are copied into the outbox. The queue must not be empty. */
 void read_queue_pop(struct read_queue *queue, struct outbox *out, struct read_request *request);

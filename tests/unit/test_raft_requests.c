@@ -169,6 +169,20 @@ static void test_single_voter_answers_at_once_unless_joint(void)
     world_end(&w);
 }
 
+static void test_reads_beyond_the_bound_are_dropped(void)
+{
+    struct raft *r = begin(3, NULL);
+    world_isolate(&w, 1, true);
+    enum { CONTEXT_SIZE = 8 << 20 };
+    uint8_t *context = calloc(1, CONTEXT_SIZE);
+    for (int i = 0; i < 10; i++)
+        rr_raw_node_read_index(world_raw(&w, 1), context, CONTEXT_SIZE);
+    free(context);
+    CHECK_EQ_U64(r->read_only.queue.count, READ_QUEUE_BYTES_MAX / CONTEXT_SIZE - 1);
+    world_settle(&w);
+    world_end(&w);
+}
+
 static void test_lease_answers_at_once(void)
 {
     begin(3, lease_reads);
@@ -436,6 +450,7 @@ int main(void)
     RUN(test_waiting_reads_are_dropped_by_a_change_of_role);
     RUN(test_reads_at_followers_are_forwarded_and_answered_there);
     RUN(test_single_voter_answers_at_once_unless_joint);
+    RUN(test_reads_beyond_the_bound_are_dropped);
     RUN(test_lease_answers_at_once);
     RUN(test_transfer_to_a_peer_that_has_all_is_immediate_and_without_pre_vote);
     RUN(test_transfer_at_a_follower_reaches_the_leader);

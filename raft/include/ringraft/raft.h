@@ -40,7 +40,7 @@ struct rr_storage_ops {
     int (*first_index)(void *ctx, uint64_t *index);
     int (*snapshot)(void *ctx, const struct rr_snapshot **snapshot);
     /* Optional (NULL: the core scans entries): is there a conf-change entry in [lo, hi)? Never
-     * pends. */
+     * pends; a storage whose `entries` can pend must have it. */
     int (*has_conf_change)(void *ctx, uint64_t lo, uint64_t hi, bool *found);
 };
 
