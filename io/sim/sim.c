@@ -291,6 +291,11 @@ void sim_disk_capacity(struct sim *sim, uint32_t number, uint64_t bytes)
     machine_at(sim, number)->disk.capacity = bytes;
 }
 
+uint64_t sim_disk_used(const struct sim *sim, uint32_t number)
+{
+    return machine_at(sim, number)->disk.used;
+}
+
 void sim_disk_latency(struct sim *sim, uint32_t number, uint64_t min_ns, uint64_t max_ns)
 {
     RR_ASSERT(min_ns <= max_ns);

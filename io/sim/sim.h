@@ -78,6 +78,8 @@ void sim_net_delay(struct sim *sim, uint64_t min_ns, uint64_t max_ns);
 /* Faults of a disk. The n-th write or sync from now on fails with -err, whatever it left behind. */
 void sim_disk_error(struct sim *sim, uint32_t number, int err, uint64_t countdown);
 void sim_disk_capacity(struct sim *sim, uint32_t number, uint64_t bytes);
+/* Sum of the sizes of all files. */
+uint64_t sim_disk_used(const struct sim *sim, uint32_t number);
 void sim_disk_latency(struct sim *sim, uint32_t number, uint64_t min_ns, uint64_t max_ns);
 /* So many of 1000 submitted writes are short (by whole blocks). */
 void sim_disk_short_writes(struct sim *sim, uint32_t number, uint32_t per_mille);

@@ -153,7 +153,7 @@ void machine_request_turn(struct machine *machine, uint64_t time);
 /* The op's fate is known: it is told so at the next turn. The flight is gone after this. */
 void flight_complete(struct flight *flight, int64_t result);
 size_t op_size(const struct io_op *op);
-uint64_t op_hash(const struct io_op *op); /* of its first bytes */
+uint64_t op_hash(const struct io_op *op);          /* of its first bytes */
 void machine_forget_loop(struct machine *machine); /* at a crash */
 void sim_loop_submit(struct io *io, struct io_op *op);
 void sim_loop_cancel(struct io *io, struct io_op *op);

@@ -75,6 +75,8 @@ static void make_faults(struct plan *p, struct sim_stream *s)
     p->one_way_cuts = flip(s);
     p->slow_disks = flip(s);
     p->short_writes = flip(s);
+    p->full_disks = flip(s);
+    p->disk_errors = flip(s);
     p->orderly_restarts = flip(s);
     p->down_max_ns = PICK(s, 5, 100, 1000) * MS;
 }
@@ -114,12 +116,13 @@ void plan_print(const struct plan *p)
            p->group.tick_ms, p->group.election_ticks,
            (unsigned long long)p->group.snapshot_log_bytes / KIB, p->snapshot_bytes,
            p->group.apply_inline ? "inline" : "threaded");
-    printf("  a fault each %llu ms:%s%s%s%s%s%s%s%s%s%s%s\n",
+    printf("  a fault each %llu ms:%s%s%s%s%s%s%s%s%s%s%s%s%s\n",
            (unsigned long long)(p->fault_interval_ns / MS), p->kills ? " kills" : "",
            p->power_losses ? " power-losses" : "", p->crashes_of_all ? " of-all" : "",
            p->crashes_at_io ? " at-io" : "", p->crashes_in_recovery ? " in-recovery" : "",
            p->cuts ? " cuts" : "", p->one_way_cuts ? " one-way-cuts" : "",
            p->slow_disks ? " slow-disks" : "", p->short_writes ? " short-writes" : "",
+           p->full_disks ? " full-disks" : "", p->disk_errors ? " disk-errors" : "",
            p->orderly_restarts ? " orderly-restarts" : "", p->buffered_disks ? " buffered" : "");
     printf("  clients: each %llu us, %s%u, sizes to %u\n",
            (unsigned long long)(p->propose_interval_ns / 1000),

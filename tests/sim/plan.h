@@ -33,6 +33,8 @@ struct plan {
     bool one_way_cuts;
     bool slow_disks;
     bool short_writes;
+    bool full_disks;
+    bool disk_errors;
     bool orderly_restarts;
     bool buffered_disks; /* no O_DIRECT */
     uint64_t down_max_ns;

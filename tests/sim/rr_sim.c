@@ -77,6 +77,10 @@ static void add(struct world_result *sum, const struct world_result *one)
     sum->counts.crashes_at_io += one->counts.crashes_at_io;
     sum->counts.cuts += one->counts.cuts;
     sum->counts.slow_disks += one->counts.slow_disks;
+    sum->counts.full_disks += one->counts.full_disks;
+    sum->counts.disk_errors += one->counts.disk_errors;
+    sum->counts.restores += one->counts.restores;
+    sum->counts.segments_recycled += one->counts.segments_recycled;
     sum->counts.orderly_restarts += one->counts.orderly_restarts;
     sum->events += one->events;
     sum->virtual_ns += one->virtual_ns;
@@ -84,24 +88,29 @@ static void add(struct world_result *sum, const struct world_result *one)
     sum->elections += one->elections;
 }
 
+/* `seconds` of this process's own time: the machine may have others to serve. */
 static void print_sum(const struct arguments *arguments, const struct world_result *sum,
                       double seconds)
 {
     typedef unsigned long long ull;
-    printf(
-        "%llu seeds hold: %llu writes acknowledged, %llu elections, %llu kills, %llu power losses, "
-        "%llu crashes at an I/O, %llu cuts, %llu slow disks, %llu orderly restarts\n",
-        (ull)(arguments->last - arguments->first + 1), (ull)sum->acknowledged, (ull)sum->elections,
-        (ull)sum->counts.kills, (ull)sum->counts.power_losses, (ull)sum->counts.crashes_at_io,
-        (ull)sum->counts.cuts, (ull)sum->counts.slow_disks, (ull)sum->counts.orderly_restarts);
+    const struct world_counts *counts = &sum->counts;
+    printf("%llu seeds hold: %llu writes acknowledged, %llu elections, %llu snapshots restored, "
+           "%llu segments recycled\n",
+           (ull)(arguments->last - arguments->first + 1), (ull)sum->acknowledged,
+           (ull)sum->elections, (ull)counts->restores, (ull)counts->segments_recycled);
+    printf("faults: %llu kills, %llu power losses, %llu crashes at an I/O, %llu cuts, %llu slow, "
+           "%llu full and %llu failing disks, %llu orderly restarts\n",
+           (ull)counts->kills, (ull)counts->power_losses, (ull)counts->crashes_at_io,
+           (ull)counts->cuts, (ull)counts->slow_disks, (ull)counts->full_disks,
+           (ull)counts->disk_errors, (ull)counts->orderly_restarts);
     printf("%.0f virtual seconds in %.1f s, %.0f thousand events per second\n",
            (double)sum->virtual_ns / 1e9, seconds, (double)sum->events / 1e3 / seconds);
 }
 
-static double wall_seconds(void)
+static double used_seconds(void)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
@@ -112,7 +121,6 @@ int main(int argc, char **argv)
 
     if (!parse(argc, argv, &arguments))
         return usage();
-    double start = wall_seconds();
     for (uint64_t seed = arguments.first; seed <= arguments.last; seed++) {
         play(seed, &arguments, &result);
         if (seed % TWICE_EVERY == 0 || arguments.first == arguments.last) {
@@ -129,6 +137,6 @@ int main(int argc, char **argv)
                    (unsigned long long)result.trace);
         add(&sum, &result);
     }
-    print_sum(&arguments, &sum, wall_seconds() - start);
+    print_sum(&arguments, &sum, used_seconds());
     return 0;
 }

@@ -94,8 +94,10 @@ static void on_apply(void *ctx, const struct rr_apply_entry *entry, uint64_t has
 static void on_restore(void *ctx, uint64_t index, uint64_t hash)
 {
     struct node *node = ctx;
-    if (!is_dead(node))
-        oracle_restore(&node->world->oracle, node->number, index, hash);
+    if (is_dead(node))
+        return;
+    node->world->counts.restores += index > 0;
+    oracle_restore(&node->world->oracle, node->number, index, hash);
 }
 
 static void on_complete(void *ctx, const struct rr_completion *completions, uint32_t count)
@@ -152,6 +154,22 @@ static void introduce(struct world *world, struct node *node)
         log->instance = identity.instance;
 }
 
+/* Only a disk may be the reason: one with an error, or a full one on which the node was never made. */
+static void not_opened(struct world *world, struct node *node, int err, const char *why)
+{
+    bool is_made = world->oracle.logs[node->number - 1].instance != 0;
+
+    world_say(world, "node %u does not open: %s", node->number, why);
+    if (!(node->is_sick && err == RR_E_IO) && !(node->is_full && err == RR_E_NO_SPACE && !is_made))
+        failure_report("node %u does not open: %s: %s", node->number, rr_err_name(err), why);
+    node->is_sick = false; /* the error was reported: it was the one that was ordered */
+    if (node->engine)
+        rr_engine_close(node->engine, RR_CLOSE_ABORT);
+    node->engine = NULL;
+    node->group = NULL;
+    node->restart_at = sim_now(world->sim) + 10 * MS;
+}
+
 void world_open(struct world *world, struct node *node)
 {
     struct rr_engine_options options = world->plan.engine;
@@ -181,8 +199,7 @@ void world_open(struct world *world, struct node *node)
     if (is_dead(node))
         world_bury(world, node);
     else if (err != 0)
-        failure_report("node %u does not open: %s: %s", node->number, rr_err_name(err),
-                       error.message);
+        not_opened(world, node, err, error.message);
     else
         world_say(world, "node %u runs", node->number);
 }
@@ -204,9 +221,11 @@ void world_bury(struct world *world, struct node *node)
 void world_close(struct world *world, struct node *node)
 {
     struct workload_target target = target_of(node);
-    uint64_t pending = world->workload.pending;
     bool aborts = stream_chance(&world->chance, 1, 3);
+    struct rr_group_status status = {.size = sizeof(status)};
 
+    if (rr_group_status(node->group, &status) == 0)
+        world->counts.segments_recycled += status.segments_recycled;
     world_say(world, "node %u closes (%s)", node->number, aborts ? "abort" : "drain");
     int err = rr_engine_close(node->engine, aborts ? RR_CLOSE_ABORT : RR_CLOSE_DRAIN);
     node->engine = NULL;
@@ -215,14 +234,22 @@ void world_close(struct world *world, struct node *node)
         world_bury(world, node);
         return;
     }
-    if (err != 0)
+    if (err != 0 && !(err == RR_E_POISONED && node->is_sick))
         failure_report("node %u does not close: %s", node->number, rr_err_name(err));
-    pending = world->workload.pending;
+    node->is_sick &= err == 0; /* the error that was ordered has struck */
+    uint64_t pending = world->workload.pending;
     workload_forget(&world->workload, &target);
     if (world->workload.pending != pending)
         failure_report("node %u closed and still owes %llu completions", node->number,
                        (ull)(pending - world->workload.pending));
     node->restart_at = sim_now(world->sim);
+}
+
+/* Fail-stop: the node said why, and waits for its end. */
+static bool has_stopped(const struct node *node)
+{
+    struct rr_group_status status = {.size = sizeof(status)};
+    return rr_group_status(node->group, &status) == 0 && status.error != 0;
 }
 
 /* Buries who died; starts whose time has come. */
@@ -232,6 +259,8 @@ static void tend(struct world *world)
         struct node *node = &world->nodes[i];
         if (node->engine && is_dead(node))
             world_bury(world, node);
+        if (node->engine && node->is_sick && has_stopped(node))
+            world_close(world, node);
         if (!node->engine && (world->is_healed || sim_now(world->sim) >= node->restart_at))
             world_open(world, node);
     }

@@ -24,13 +24,17 @@ struct node {
     struct chain_machine machine;
     uint64_t committed; /* by this process: the newest index that it said */
     uint64_t restart_at;
-    uint64_t slow_until; /* its disk; 0: it is not slow */
+    bool is_sick; /* a write or sync of its disk fails, or failed */
+    bool is_full; /* its disk */
     char dir[16];
     char address[24];
 };
 
 struct world_counts {
-    uint64_t kills, power_losses, crashes_at_io, cuts, slow_disks, orderly_restarts;
+    uint64_t kills, power_losses, crashes_at_io, cuts, slow_disks, full_disks, disk_errors;
+    uint64_t orderly_restarts;
+    uint64_t restores;          /* of snapshots: at a start, and from a leader */
+    uint64_t segments_recycled; /* as orderly processes report */
 };
 
 struct world {

@@ -5,6 +5,8 @@
  */
 #include "tests/sim/world.h"
 
+#include <errno.h>
+
 #define MS 1000000ull
 
 static struct node *any_node(struct world *world)
@@ -122,6 +124,32 @@ static void strike_short_writes(struct world *world)
     sim_disk_short_writes(world->sim, node->number, is_on ? 50 : 0);
 }
 
+/* No file may grow any more, or a little yet; or there is room again. */
+static void strike_full_disk(struct world *world)
+{
+    struct node *node = any_node(world);
+    uint64_t room = any_magnitude(world, 256 * 1024, 18);
+
+    node->is_full = stream_chance(&world->chance, 1, 2);
+    world->counts.full_disks += node->is_full;
+    world_say(world, "strike: disk of node %u has %s", node->number,
+              node->is_full ? "no room" : "room");
+    sim_disk_capacity(world->sim, node->number,
+                      node->is_full ? sim_disk_used(world->sim, node->number) + room : UINT64_MAX);
+}
+
+static void strike_disk_error(struct world *world)
+{
+    struct node *node = any_node(world);
+    uint64_t n = 1 + any_magnitude(world, 256, 8);
+
+    world_say(world, "strike: write %llu of node %u will fail", (unsigned long long)n,
+              node->number);
+    world->counts.disk_errors++;
+    node->is_sick = true;
+    sim_disk_error(world->sim, node->number, EIO, n);
+}
+
 static void strike_orderly_restart(struct world *world)
 {
     struct node *node = any_node(world);
@@ -135,7 +163,7 @@ void faults_strike(struct world *world)
 {
     const struct plan *plan = &world->plan;
 
-    switch (stream_below(&world->chance, 8)) {
+    switch (stream_below(&world->chance, 10)) {
     case 0:
         if (plan->kills)
             strike_crash(world, false);
@@ -164,6 +192,14 @@ void faults_strike(struct world *world)
         if (plan->short_writes)
             strike_short_writes(world);
         break;
+    case 7:
+        if (plan->full_disks)
+            strike_full_disk(world);
+        break;
+    case 8:
+        if (plan->disk_errors)
+            strike_disk_error(world);
+        break;
     default:
         if (plan->orderly_restarts)
             strike_orderly_restart(world);
@@ -179,6 +215,9 @@ void faults_heal(struct world *world)
             cut(world, from, to, false);
         sim_disk_latency(world->sim, from, 50000, 300000);
         sim_disk_short_writes(world->sim, from, 0);
+        sim_disk_capacity(world->sim, from, UINT64_MAX);
+        sim_disk_error(world->sim, from, EIO, 0);
+        world->nodes[from - 1].is_full = false;
         sim_crash_at_io(world->sim, from, 0, false, SIM_KEEP_ALL);
     }
 }
