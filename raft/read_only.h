@@ -27,7 +27,7 @@ struct read_request {
     uint32_t entry_count;
 };
 
-/* Most bytes that may wait; a read that finds no room is dropped, as if its message had been lost. */
+/* Most bytes that may wait; a read that finds no room is dropped, as if its message were lost. */
 #define READ_QUEUE_BYTES_MAX (64u << 20)
 
 /* False: no room. */
