@@ -98,53 +98,80 @@ static int copy_sized(void *to, size_t to_size, const void *from, size_t from_si
     return 0;
 }
 
+static int check_address(const char *text, bool is_insecure_ok, struct rr_error *error)
+{
+    struct io_address address;
+    if (!text)
+        return rr_fail(error, RR_E_INVALID, "an address is missing, e.g. 127.0.0.1:7001");
+    int rc = io_address_parse(text, &address, error);
+    if (rc != 0)
+        return rc;
+    if (!io_address_is_loopback(&address) && !is_insecure_ok)
+        return rr_fail(error, RR_E_BAD_ADDRESS,
+                       "%s is off loopback and there is no TLS yet: set .insecure to accept that",
+                       text);
+    return 0;
+}
+
+static bool is_node_id(uint64_t id)
+{
+    return id != RR_NONE && id < RR_LOCAL_APPLY_THREAD;
+}
+
+static int check_who_and_where(const struct rr_engine_options *options, struct rr_error *error)
+{
+    if (!options->dir || !options->dir[0])
+        return rr_fail(error, RR_E_INVALID, "no data directory: set .dir");
+    if (!options->listen)
+        return rr_fail(error, RR_E_INVALID,
+                       "no address for peers: set .listen, e.g. 127.0.0.1:7001");
+    if (!is_node_id(options->node_id))
+        return rr_fail(error, RR_E_INVALID,
+                       "node_id may not be 0 or one of the two highest numbers");
+    if (options->cluster_id == 0)
+        return rr_fail(error, RR_E_INVALID, "cluster_id may not be 0");
+    if (options->create > RR_CREATE_JOIN)
+        return rr_fail(error, RR_E_INVALID, "create is %d: no such mode", (int)options->create);
+    return check_address(options->listen, options->insecure, error);
+}
+
+/* How the sizes hang together: an entry has to fit into a write, a segment and a frame. */
+static int check_sizes(const struct rr_engine_options *options, struct rr_error *error)
+{
+    if (options->segment_bytes % (4 * KIB))
+        return rr_fail(error, RR_E_INVALID, "segment_bytes must be a multiple of 4096");
+    if (options->wal_write_bytes_max > options->segment_bytes / 4)
+        return rr_fail(error, RR_E_INVALID,
+                       "wal_write_bytes_max may be a quarter of segment_bytes");
+    if (options->wal_bytes_max < 4 * options->segment_bytes)
+        return rr_fail(error, RR_E_INVALID, "wal_bytes_max must hold at least four segments");
+    if (options->log_cache_bytes < 4ull * options->wal_write_bytes_max + 512 * KIB)
+        return rr_fail(error, RR_E_INVALID,
+                       "log_cache_bytes must hold four writes (wal_write_bytes_max) and 512 KiB");
+    if (options->entry_bytes_max + 16 * KIB > options->segment_bytes)
+        return rr_fail(error, RR_E_INVALID, "entry_bytes_max must be 16 KiB below segment_bytes");
+    if (options->entry_bytes_max + 16 * KIB > options->frame_bytes_max)
+        return rr_fail(error, RR_E_INVALID, "entry_bytes_max must be 16 KiB below frame_bytes_max");
+    return 0;
+}
+
 int config_resolve_engine(const struct rr_engine_options *given, struct rr_engine_options *resolved,
                           struct rr_error *error)
 {
     if (!given)
         return rr_fail(error, RR_E_INVALID, "no options");
     int rc = copy_sized(resolved, sizeof(*resolved), given, given->size, error);
-    bool is_default_write = rc == 0 && resolved->wal_write_bytes_max == 0;
-    if (rc == 0)
-        rc = apply_limits(resolved, engine_limits, RR_ARRAY_SIZE(engine_limits), error);
     if (rc != 0)
         return rc;
-    if (!resolved->dir || !resolved->dir[0])
-        return rr_fail(error, RR_E_INVALID, "no data directory: set .dir");
-    if (!resolved->listen)
-        return rr_fail(error, RR_E_INVALID,
-                       "no address for peers: set .listen, e.g. 127.0.0.1:7001");
-    struct io_address listen;
-    rc = io_address_parse(resolved->listen, &listen, error);
+    bool is_default_write = resolved->wal_write_bytes_max == 0;
+    rc = apply_limits(resolved, engine_limits, RR_ARRAY_SIZE(engine_limits), error);
     if (rc != 0)
         return rc;
-    if (resolved->node_id == RR_NONE || resolved->node_id >= RR_LOCAL_APPLY_THREAD)
-        return rr_fail(error, RR_E_INVALID,
-                       "node_id may not be 0 or one of the two highest numbers");
-    if (resolved->cluster_id == 0)
-        return rr_fail(error, RR_E_INVALID, "cluster_id may not be 0");
-    if (resolved->create > RR_CREATE_JOIN)
-        return rr_fail(error, RR_E_INVALID, "create is %d: no such mode", (int)resolved->create);
     if (is_default_write)
         resolved->wal_write_bytes_max =
             (uint32_t)rr_min_u64(resolved->wal_write_bytes_max, resolved->segment_bytes / 4);
-    if (resolved->wal_write_bytes_max > resolved->segment_bytes / 4)
-        return rr_fail(error, RR_E_INVALID,
-                       "wal_write_bytes_max may be a quarter of segment_bytes");
-    if (resolved->segment_bytes % (4 * KIB))
-        return rr_fail(error, RR_E_INVALID, "segment_bytes must be a multiple of 4096");
-    if (resolved->wal_bytes_max < 4 * resolved->segment_bytes)
-        return rr_fail(error, RR_E_INVALID, "wal_bytes_max must hold at least four segments");
-    if (resolved->log_cache_bytes < 4ull * resolved->wal_write_bytes_max + 512 * KIB)
-        return rr_fail(error, RR_E_INVALID,
-                       "log_cache_bytes must hold four writes (wal_write_bytes_max) and 512 KiB");
-    /* An entry has to fit into one write of one segment, beside an inline snapshot, and into a
-     * frame. */
-    if (resolved->entry_bytes_max + 16 * KIB > resolved->segment_bytes)
-        return rr_fail(error, RR_E_INVALID, "entry_bytes_max must be 16 KiB below segment_bytes");
-    if (resolved->entry_bytes_max + 16 * KIB > resolved->frame_bytes_max)
-        return rr_fail(error, RR_E_INVALID, "entry_bytes_max must be 16 KiB below frame_bytes_max");
-    return 0;
+    rc = check_who_and_where(resolved, error);
+    return rc == 0 ? check_sizes(resolved, error) : rc;
 }
 
 static int check_peers(const struct rr_group_options *group, const struct rr_engine_options *engine,
@@ -157,21 +184,15 @@ static int check_peers(const struct rr_group_options *group, const struct rr_eng
     bool has_self = false;
     for (uint32_t i = 0; i < group->peer_count; i++) {
         const struct rr_peer_address *peer = &group->peers[i];
-        if (peer->node == RR_NONE || peer->node >= RR_LOCAL_APPLY_THREAD)
+        if (!is_node_id(peer->node))
             return rr_fail(error, RR_E_INVALID, "peer %u has an id that no node may have", i);
         for (uint32_t k = 0; k < i; k++)
             if (group->peers[k].node == peer->node)
                 return rr_fail(error, RR_E_INVALID, "node %llu stands twice among the peers",
                                (unsigned long long)peer->node);
-        struct io_address address;
-        int rc = io_address_parse(peer->address, &address, error);
+        int rc = check_address(peer->address, engine->insecure, error);
         if (rc != 0)
             return rc;
-        if (!io_address_is_loopback(&address) && !engine->insecure)
-            return rr_fail(
-                error, RR_E_BAD_ADDRESS,
-                "%s is off loopback and there is no TLS yet: set .insecure to accept that",
-                peer->address);
         has_self |= peer->node == engine->node_id;
     }
     if (!has_self)

@@ -10,3 +10,4 @@ rr_test(NAME test_engine_cluster LABEL io SOURCES test_engine_cluster.c engine_h
 rr_test(NAME test_engine_counters LABEL io SOURCES test_engine_counters.c engine_harness.c
         LIBS rr_engine Threads::Threads)
 rr_test(NAME test_engine_poison LABEL fast SOURCES test_engine_poison.c LIBS rr_engine rr_sim)
+rr_test(NAME test_engine_config LABEL fast SOURCES test_engine_config.c LIBS rr_engine)

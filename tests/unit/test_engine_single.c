@@ -154,6 +154,23 @@ static void test_single_open_refusals_say_why(void)
     harness_fini(&harness);
 }
 
+static void test_single_joiner_waits_for_its_first_snapshot(void)
+{
+    struct harness harness;
+    harness_init(&harness, 1);
+    harness.engine_options.create = RR_CREATE_JOIN;
+    for (uint32_t round = 0; round < 2; round++) {
+        harness_open(&harness, 0);
+        harness_sleep_ms(500); /* longer than an election timeout */
+        struct rr_group_status status = harness_status(&harness.nodes[0]);
+        CHECK(status.last_index == 0 && status.voter_count == 0);
+        CHECK(status.role == RR_STATE_FOLLOWER && status.term == 0);
+        harness_close(&harness, 0, RR_CLOSE_ABORT);
+        harness.engine_options.create = RR_CREATE_BOOTSTRAP; /* it is a joiner already */
+    }
+    harness_fini(&harness);
+}
+
 static void test_single_snapshots_bound_the_log(void)
 {
     struct harness harness;
@@ -209,6 +226,7 @@ int main(void)
     RUN(test_single_sizes_at_the_limit);
     RUN(test_single_state_machine_error_stops_the_group);
     RUN(test_single_open_refusals_say_why);
+    RUN(test_single_joiner_waits_for_its_first_snapshot);
     RUN(test_single_snapshots_bound_the_log);
     RUN(test_single_too_large_snapshot_ends_in_busy);
     return 0;
