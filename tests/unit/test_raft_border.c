@@ -201,6 +201,124 @@ static void test_snapshots(void)
     world_end(&w);
 }
 
+/* ---- anything ---------------------------------------------------------------- */
+
+static uint64_t seed;
+
+static uint64_t below(uint64_t bound)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return seed % bound;
+}
+
+/* Mostly near what makes sense, sometimes far from it. */
+static uint64_t near(uint64_t value)
+{
+    switch (below(12)) {
+    case 0:
+        return 0;
+    case 1:
+        return UINT64_MAX - below(3);
+    case 2:
+        return below(100);
+    default:
+        return value + below(5) - 2;
+    }
+}
+
+static struct rr_message random_message(struct rr_entry *entries, struct rr_snapshot *snapshot)
+{
+    static const uint64_t ids[] = {1, 2, 3, 4};
+    static const uint8_t context[10] = {1};
+    uint64_t to = 1 + below(3);
+    const struct raft *r = world_raft(&w, to);
+    uint64_t last = raft_log_last_index(&r->log);
+    struct rr_message m = {
+        .type = (uint8_t)below(25),
+        .to = to,
+        .from = below(20) ? 1 + below(4) : near(0),
+        .term = near(r->term),
+        .log_term = near(r->term),
+        .index = near(last),
+        .commit = near(r->log.committed),
+        .reject_hint = near(last),
+        .reject = below(3) == 0,
+        .context = context,
+        .context_size = below(2) ? 0 : (uint32_t)below(11),
+        .entries = entries,
+        .entry_count = (uint32_t)below(4),
+    };
+    if (m.type == RR_MSG_PROP || m.type == RR_MSG_READ_INDEX)
+        m.term = below(4) ? 0 : m.term;
+    for (uint32_t i = 0; i < m.entry_count; i++)
+        entries[i] = (struct rr_entry){.term = below(3) ? m.log_term : near(r->term),
+                                       .index = below(9) ? m.index + 1 + i : near(last),
+                                       .has = RR_ENTRY_HAS_TERM | RR_ENTRY_HAS_INDEX};
+    *snapshot = (struct rr_snapshot){
+        .metadata = {.index = near(last),
+                     .term = near(r->term),
+                     .conf_state = {.voters = ids, .voter_count = (uint32_t)below(5)}}};
+    m.snapshot = below(3) ? snapshot : NULL;
+    return m;
+}
+
+/* Stores and applies what a Ready says, and loses its messages. */
+static void take_ready(uint64_t id)
+{
+    struct world_node *node = &w.nodes[id - 1];
+    struct rr_ready ready;
+    rr_raw_node_ready(node->raw, &ready);
+    if (ready.hard_state)
+        rr_memory_storage_set_hard_state(node->storage, ready.hard_state);
+    if (ready.snapshot)
+        CHECK(rr_memory_storage_apply_snapshot(node->storage, ready.snapshot) == 0);
+    rr_memory_storage_append(node->storage, ready.entries, ready.entry_count);
+    rr_raw_node_advance(node->raw);
+}
+
+/* What passes the border never breaks a belief of the core, however senseless it is. */
+static void test_random_messages_that_pass_do_no_harm(void)
+{
+    uint32_t passed[RR_MSG_FORGET_LEADER + 2] = {0};
+    for (uint64_t world = 1; world <= 150; world++) {
+        seed = world * 0x9e3779b97f4a7c15u;
+        begin();
+        for (int i = 0; i < 400; i++) {
+            struct rr_entry entries[4];
+            struct rr_snapshot snapshot;
+            struct rr_message m = random_message(entries, &snapshot);
+            if (rr_raw_node_validate_message(world_raw(&w, m.to), &m, NULL) == 0) {
+                passed[m.type]++;
+                rr_raw_node_step(world_raw(&w, m.to), &m);
+            }
+            uint64_t id = 1 + below(3);
+            rr_raw_node_tick(world_raw(&w, id));
+            if (rr_raw_node_has_ready(world_raw(&w, id)))
+                take_ready(id);
+            raft_check(world_raft(&w, id));
+        }
+        world_end(&w);
+    }
+    static const uint8_t common[] = {RR_MSG_PROP,
+                                     RR_MSG_APP,
+                                     RR_MSG_APP_RESP,
+                                     RR_MSG_VOTE,
+                                     RR_MSG_VOTE_RESP,
+                                     RR_MSG_SNAP,
+                                     RR_MSG_HEARTBEAT,
+                                     RR_MSG_HEARTBEAT_RESP,
+                                     RR_MSG_TRANSFER_LEADER,
+                                     RR_MSG_TIMEOUT_NOW,
+                                     RR_MSG_READ_INDEX,
+                                     RR_MSG_READ_INDEX_RESP,
+                                     RR_MSG_PRE_VOTE,
+                                     RR_MSG_PRE_VOTE_RESP};
+    for (size_t i = 0; i < RR_ARRAY_SIZE(common); i++)
+        CHECK(passed[common[i]] > 30);
+}
+
 int main(void)
 {
     RUN(test_envelope);
@@ -209,5 +327,6 @@ int main(void)
     RUN(test_proposals);
     RUN(test_reads);
     RUN(test_snapshots);
+    RUN(test_random_messages_that_pass_do_no_harm);
     return 0;
 }
