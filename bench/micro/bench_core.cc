@@ -94,8 +94,8 @@ void close_node(Node &node)
 void note_applied(Node &node, const rr_entry *entries, uint32_t count)
 {
     node.applied = entries[count - 1].index;
-    if (node.applied - node.compacted >= 8192) {
-        node.compacted = node.applied - 1024;
+    if (node.applied - node.compacted >= 512) {
+        node.compacted = node.applied - 64;
         rr_memory_storage_compact(node.storage, node.compacted);
     }
 }
