@@ -8,6 +8,6 @@ foreach(story raw_node raft_pending raft_border raft_election raft_replication r
     rr_test(NAME test_${story} LABEL fast SOURCES test_${story}.c raft_world.c LIBS rr_raft)
 endforeach()
 # What only mutants of the core showed to be missing (tests/mutants).
-foreach(theme wait roles border)
+foreach(theme wait roles border edges)
     rr_test(NAME test_mutants_${theme} LABEL fast SOURCES test_mutants_${theme}.c raft_world.c LIBS rr_raft)
 endforeach()
