@@ -154,13 +154,12 @@ static void introduce(struct world *world, struct node *node)
         log->instance = identity.instance;
 }
 
-/* Only a disk may be the reason: one with an error, or a full one on which the node was never made. */
+/* Only a disk may be the reason: one with an error, or a full one (what is kept in reserve for restarts and
+ * votes may be used up by them). */
 static void not_opened(struct world *world, struct node *node, int err, const char *why)
 {
-    bool is_made = world->oracle.logs[node->number - 1].instance != 0;
-
     world_say(world, "node %u does not open: %s", node->number, why);
-    if (!(node->is_sick && err == RR_E_IO) && !(node->is_full && err == RR_E_NO_SPACE && !is_made))
+    if (!(node->is_sick && err == RR_E_IO) && !(node->is_full && err == RR_E_NO_SPACE))
         failure_report("node %u does not open: %s: %s", node->number, rr_err_name(err), why);
     node->is_sick = false; /* the error was reported: it was the one that was ordered */
     if (node->engine)
