@@ -90,6 +90,26 @@ static void test_shorter_config_is_read(void)
     world_end(&w);
 }
 
+/* A node without anything has nothing to say. */
+static void test_empty_storage_makes_no_ready(void)
+{
+    world_begin(&w, 1, NULL);
+    struct rr_memory_storage *storage = rr_memory_storage_new(&w.nodes[0].config.allocator);
+    struct rr_config config = w.nodes[0].config;
+    config.storage = rr_memory_storage_interface(storage);
+    struct rr_raw_node *node;
+    CHECK(rr_raw_node_new(&config, &node, NULL) == 0);
+    CHECK(!rr_raw_node_has_ready(node));
+    CHECK(rr_raw_node_check_conf_change_v2(node, &(struct rr_conf_change_v2){.change_count = 0},
+                                           NULL) == RR_E_CONF_REFUSED);
+    rr_raw_node_tick(node);
+    rr_raw_node_campaign(node);
+    CHECK(!rr_raw_node_has_ready(node));
+    rr_raw_node_free(node);
+    rr_memory_storage_free(storage);
+    world_end(&w);
+}
+
 /* Each of the three alone makes a hard state that is loaded. */
 static void test_any_part_of_a_hard_state_is_loaded(void)
 {
@@ -244,6 +264,67 @@ static void test_storage_knows_its_conf_changes(void)
     world_end(&w);
 }
 
+/* Entries come back one by one, or all at once: then their size is known already. */
+static void test_applied_entries_give_their_size_back(void)
+{
+    struct raft *r = begin(1, NULL);
+    struct raft_log *log = &r->log;
+    struct rr_entry entries[3];
+    for (uint32_t i = 0; i < 3; i++)
+        entries[i] = (struct rr_entry){
+            .term = 1, .index = 3 + i, .has = RR_ENTRY_HAS_TERM | RR_ENTRY_HAS_INDEX};
+    log->applied = 2;
+    log->applying = 5;
+    log->applying_ents_size = 77;
+    CHECK_EQ_U64(raft_log_applying_size(log, entries, 3), 77);
+    CHECK_EQ_U64(raft_log_applying_size(log, entries, 2), 8);
+    CHECK_EQ_U64(raft_log_applying_size(log, entries + 1, 2), 8);
+    entries[1] = entries[2];
+    CHECK_EQ_U64(raft_log_applying_size(log, entries, 2), 8);
+    log->applying = 2;
+    world_end(&w);
+}
+
+/* Two peers that probe the same place of the stored log get the same entries. */
+static void test_two_peers_are_sent_the_same_stored_entries(void)
+{
+    struct raft *r = begin(3, NULL);
+    for (uint64_t id = 2; id <= 3; id++) {
+        struct progress *pr = tracker_find(&r->tracker, id);
+        pr->match = 1;
+        pr->next = 2;
+        pr->state = RR_PROGRESS_PROBE;
+        CHECK(raft_maybe_send_append(r, pr, false));
+    }
+    const struct message_list *sent = &r->outbox.open->messages;
+    CHECK_EQ_U64(sent->count, 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        CHECK_EQ_U64(sent->items[i].entry_count, 1);
+        CHECK_EQ_U64(sent->items[i].entries[0].index, 2);
+    }
+    world_end(&w);
+}
+
+/* Empty data is data; none is none. On a follower a batch keeps the numbers its maker gave it. */
+static void test_proposals_with_and_without_data(void)
+{
+    struct raft *r = begin(3, NULL);
+    CHECK(rr_raw_node_propose(world_raw(&w, 1), NULL, 0, NULL) == 0);
+    CHECK(rr_raw_node_propose(world_raw(&w, 1), (const uint8_t *)"", 0, NULL) == 0);
+    CHECK((unstable_at(&r->log.unstable, 3)->has & RR_ENTRY_HAS_DATA) == 0);
+    CHECK((unstable_at(&r->log.unstable, 4)->has & RR_ENTRY_HAS_DATA) != 0);
+    static const uint8_t wire[] = {0x3a, 4, 0x10, 1, 0x18, 9};
+    const struct rr_entry entry = {.term = 1,
+                                   .index = 9,
+                                   .data = wire + sizeof(wire),
+                                   .wire_size = sizeof(wire),
+                                   .has = RR_ENTRY_HAS_TERM | RR_ENTRY_HAS_INDEX};
+    CHECK(rr_raw_node_propose_batch(world_raw(&w, 2), &entry, 1) == 0);
+    world_settle(&w);
+    CHECK_EQ_U64(r->log.committed, 5);
+    world_end(&w);
+}
+
 /* ---- a snapshot that is to be stored ------------------------------------- */
 
 static void test_log_under_a_pending_snapshot(void)
@@ -352,6 +433,11 @@ static void test_tables_without_room_lose_what_nobody_needs(void)
     CHECK_EQ_U64(r->read_only.ack_count, RR_ARRAY_SIZE(r->read_only.acks));
     CHECK_EQ_U64(r->tracker.vote_count, RR_ARRAY_SIZE(r->tracker.votes));
     CHECK(!tracker_is_voter(&r->tracker, 100));
+    CHECK(tracker_is_voter(&r->tracker, 3));
+    id_set_add(&r->tracker.config.outgoing, 3);
+    id_set_remove(&r->tracker.config.incoming, 3);
+    CHECK(tracker_is_voter(&r->tracker, 3));
+    tracker_index(&r->tracker);
     world_end(&w);
 }
 
@@ -363,6 +449,8 @@ static void test_status_of_more_peers_than_room(void)
     CHECK_EQ_U64(status[0].id, 1);
     CHECK_EQ_U64(status[1].id, 2);
     CHECK_EQ_U64(status[2].id, 0);
+    CHECK_EQ_U64(rr_raw_node_progress(world_raw(&w, 1), status, 3), 3);
+    CHECK_EQ_U64(status[2].id, 3);
     CHECK_EQ_U64(rr_raw_node_progress(world_raw(&w, 2), status, 2), 0);
     world_end(&w);
 }
@@ -438,12 +526,16 @@ int main(void)
 {
     RUN(test_config_edges);
     RUN(test_shorter_config_is_read);
+    RUN(test_empty_storage_makes_no_ready);
     RUN(test_any_part_of_a_hard_state_is_loaded);
     RUN(test_own_jitter_spreads_the_timeouts);
     RUN(test_forwarded_entry_is_encoded_anew);
     RUN(test_sent_run_is_not_stored_after_a_truncation);
     RUN(test_mixed_batch_gives_back_what_has_no_block);
     RUN(test_storage_knows_its_conf_changes);
+    RUN(test_applied_entries_give_their_size_back);
+    RUN(test_two_peers_are_sent_the_same_stored_entries);
+    RUN(test_proposals_with_and_without_data);
     RUN(test_log_under_a_pending_snapshot);
     RUN(test_pending_snapshot_is_sent_as_it_is);
     RUN(test_ready_range_has_two_ends);
