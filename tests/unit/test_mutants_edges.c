@@ -305,6 +305,24 @@ static void test_two_peers_are_sent_the_same_stored_entries(void)
     world_end(&w);
 }
 
+/* A probe is repeated after the log has grown: it carries what came since. */
+static void test_repeated_probe_carries_the_new_entries(void)
+{
+    struct raft *r = begin(2, NULL);
+    rr_raw_node_report_unreachable(world_raw(&w, 1), 2);
+    CHECK(world_propose(&w, 1, "a") == 0);
+    CHECK(world_propose(&w, 1, "b") == 0);
+    CHECK(world_step(&w,
+                     (struct rr_message){
+                         .type = RR_MSG_HEARTBEAT_RESP, .to = 1, .from = 2, .term = r->term}) == 0);
+    const struct message_list *sent = &r->outbox.open->messages;
+    CHECK_EQ_U64(sent->count, 2);
+    CHECK_EQ_U64(sent->items[0].index, sent->items[1].index);
+    CHECK_EQ_U64(sent->items[0].entry_count, 1);
+    CHECK_EQ_U64(sent->items[1].entry_count, 2);
+    world_end(&w);
+}
+
 /* Empty data is data; none is none. On a follower a batch keeps the numbers its maker gave it. */
 static void test_proposals_with_and_without_data(void)
 {
@@ -519,6 +537,12 @@ static void test_unstable_tail_grows_and_slides(void)
     CHECK(u->cap > cap);
     unstable_stable_to(u, 1, 2 + 159);
     CHECK_EQ_U64(u->count, 0);
+    /* Nothing is free in front. */
+    u = &world_raft(&w, 2)->log.unstable;
+    unstable_truncate_and_append(u, entries, 100);
+    unstable_truncate_and_append(u, entries + 100, 100);
+    CHECK_EQ_U64(unstable_at(u, 2)->index, 2);
+    CHECK_EQ_U64(unstable_at(u, 2 + 199)->index, 2 + 199);
     world_end(&w);
 }
 
@@ -535,6 +559,7 @@ int main(void)
     RUN(test_storage_knows_its_conf_changes);
     RUN(test_applied_entries_give_their_size_back);
     RUN(test_two_peers_are_sent_the_same_stored_entries);
+    RUN(test_repeated_probe_carries_the_new_entries);
     RUN(test_proposals_with_and_without_data);
     RUN(test_log_under_a_pending_snapshot);
     RUN(test_pending_snapshot_is_sent_as_it_is);
