@@ -19,7 +19,7 @@
 
 #define STRANGERS_MAX 64u /* the transport's default */
 #define STALL_MS_MAX  3000u
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef RR_SANITIZED
 #define GROWTH_KIB_MAX (400u * 1024) /* what is freed stays in quarantine */
 #else
 #define GROWTH_KIB_MAX (48u * 1024)
