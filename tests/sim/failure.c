@@ -13,18 +13,21 @@
 /* The hook of a broken assertion has no context of its own. */
 static struct {
     uint64_t seed;
+    uint64_t crash_at;
     uint32_t seconds;
     const struct sim *sim;
 } playing;
 
 static void print_replay(void)
 {
-    fprintf(stderr,
-            "seed %llu: at %.6f s, after %llu events\nreplay: rr-sim --seed %llu --seconds %u "
-            "--verbose\n",
-            (unsigned long long)playing.seed, (double)sim_now(playing.sim) / 1e9,
-            (unsigned long long)sim_event_count(playing.sim), (unsigned long long)playing.seed,
+    typedef unsigned long long ull;
+    fprintf(stderr, "seed %llu: at %.6f s, after %llu events\n", (ull)playing.seed,
+            (double)sim_now(playing.sim) / 1e9, (ull)sim_event_count(playing.sim));
+    fprintf(stderr, "replay: rr-sim --seed %llu --seconds %u --verbose", (ull)playing.seed,
             playing.seconds);
+    if (playing.crash_at > 0)
+        fprintf(stderr, " --crash-at %llu", (ull)playing.crash_at);
+    fprintf(stderr, "\n");
     fflush(stderr);
 }
 
@@ -34,9 +37,10 @@ static void on_assert(const char *file, int line, const char *expression)
     print_replay(); /* and then abort, so that a debugger sees the stack */
 }
 
-void failure_watch(uint64_t seed, uint32_t seconds, const struct sim *sim)
+void failure_watch(const struct plan *plan, uint32_t seconds, const struct sim *sim)
 {
-    playing.seed = seed;
+    playing.seed = plan->seed;
+    playing.crash_at = plan->crash_at;
     playing.seconds = seconds;
     playing.sim = sim;
     rr_assert_set_hook(on_assert);

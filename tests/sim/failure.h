@@ -7,9 +7,10 @@
 #define RR_TESTS_SIM_FAILURE_H
 
 #include "io/sim/sim.h"
+#include "tests/sim/plan.h"
 
-/* From now on this seed is being played. */
-void failure_watch(uint64_t seed, uint32_t seconds, const struct sim *sim);
+/* From now on this is being played. */
+void failure_watch(const struct plan *plan, uint32_t seconds, const struct sim *sim);
 _Noreturn void failure_report(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

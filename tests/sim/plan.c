@@ -104,6 +104,27 @@ void plan_make(struct plan *plan, uint64_t seed)
     plan->buffered_disks = stream_chance(&s, 1, 10);
 }
 
+void plan_make_crash_at(struct plan *plan, uint64_t seed, uint64_t crash_at)
+{
+    plan_make(plan, seed);
+    plan->node_count = 1;
+    plan->crash_at = crash_at;
+    plan->fault_interval_ns = 0;
+    plan->crashes_in_recovery = false;
+    plan->down_max_ns = 10 * MS;
+    plan->propose_interval_ns = 10 * MS;
+    plan->proposes_in_callbacks = false;
+    plan->outstanding_max = 0;
+    plan->burst_max = 1;
+    plan->engine.segment_bytes = 64 * KIB; /* so that segments are filled, made and recycled */
+    plan->engine.wal_bytes_max = 512 * KIB;
+    plan->engine.wal_write_bytes_max = 16 * KIB;
+    plan->engine.entry_bytes_max = 8 * KIB;
+    plan->size_max = 8 * KIB;
+    plan->group.snapshot_log_bytes = 64 * KIB;
+    plan->snapshot_bytes = 4 * KIB;
+}
+
 void plan_print(const struct plan *p)
 {
     printf("  nodes %u, segment %llu KiB, budget %llu KiB, write %u, entry %u, message %llu, "

@@ -38,6 +38,7 @@ struct plan {
     bool orderly_restarts;
     bool buffered_disks; /* no O_DIRECT */
     uint64_t down_max_ns;
+    uint64_t crash_at; /* node 1's first process dies at this I/O, its second in recovery; 0: no */
 
     /* clients */
     uint64_t propose_interval_ns;
@@ -49,6 +50,8 @@ struct plan {
 };
 
 void plan_make(struct plan *plan, uint64_t seed);
+/* One node and no other fault: small enough to crash at each of its I/Os in turn. */
+void plan_make_crash_at(struct plan *plan, uint64_t seed, uint64_t crash_at);
 void plan_print(const struct plan *plan);
 
 #endif

@@ -17,16 +17,21 @@
 struct arguments {
     uint64_t first, last;
     uint32_t seconds;
+    uint64_t crash_at; /* 0: the plan of the seed */
+    bool crashes_at_all;
     bool is_verbose;
 };
 
 static int usage(void)
 {
-    fprintf(stderr, "rr-sim [--seed N | --seeds A..B] [--seconds S] [--verbose]\n"
-                    "  --seed N       play seed N (default: 1)\n"
-                    "  --seeds A..B   play all seeds from A to B\n"
-                    "  --seconds S    virtual seconds with faults, per seed (default: 5)\n"
-                    "  --verbose      say what happens\n");
+    fprintf(stderr,
+            "rr-sim [--seed N | --seeds A..B] [--seconds S] [--verbose] [--crash-at N|all]\n"
+            "  --seed N       play seed N (default: 1)\n"
+            "  --seeds A..B   play all seeds from A to B\n"
+            "  --seconds S    virtual seconds with faults, per seed (default: 5)\n"
+            "  --verbose      say what happens\n"
+            "  --crash-at N   instead: one node, whose process dies at its N-th I/O; all: each\n"
+            "                 N in turn, until it does not get that far\n");
     return 2;
 }
 
@@ -50,6 +55,10 @@ static bool parse(int argc, char **argv, struct arguments *arguments)
         }
         if (strcmp(argv[i], "--seed") == 0 && parse_number(value, 0, &number, &rest)) {
             arguments->first = arguments->last = number;
+        } else if (strcmp(argv[i], "--crash-at") == 0 && strcmp(value, "all") == 0) {
+            arguments->crashes_at_all = true;
+        } else if (strcmp(argv[i], "--crash-at") == 0 && parse_number(value, 0, &number, &rest)) {
+            arguments->crash_at = number;
         } else if (strcmp(argv[i], "--seconds") == 0 && parse_number(value, 0, &number, &rest)) {
             arguments->seconds = (uint32_t)number;
         } else if (strcmp(argv[i], "--seeds") != 0 ||
@@ -66,7 +75,10 @@ static bool parse(int argc, char **argv, struct arguments *arguments)
 static void play(uint64_t seed, const struct arguments *arguments, struct world_result *result)
 {
     struct plan plan;
-    plan_make(&plan, seed);
+    if (arguments->crash_at > 0)
+        plan_make_crash_at(&plan, seed, arguments->crash_at);
+    else
+        plan_make(&plan, seed);
     world_play(&plan, arguments->seconds, arguments->is_verbose, result);
 }
 
@@ -114,6 +126,19 @@ static double used_seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
+/* Dies at each I/O in turn, from making the directory to the last write. */
+static void play_crashes_at_all(uint64_t seed, struct arguments *arguments,
+                                struct world_result *sum)
+{
+    struct world_result result = {.counts.deaths = 1};
+    for (arguments->crash_at = 1; result.counts.deaths > 0; arguments->crash_at++) {
+        play(seed, arguments, &result);
+        add(sum, &result);
+    }
+    printf("seed %llu holds with a crash at each of %llu I/Os\n", (unsigned long long)seed,
+           (unsigned long long)arguments->crash_at - 2);
+}
+
 int main(int argc, char **argv)
 {
     struct arguments arguments = {.first = 1, .last = 1, .seconds = 5};
@@ -122,6 +147,10 @@ int main(int argc, char **argv)
     if (!parse(argc, argv, &arguments))
         return usage();
     for (uint64_t seed = arguments.first; seed <= arguments.last; seed++) {
+        if (arguments.crashes_at_all) {
+            play_crashes_at_all(seed, &arguments, &sum);
+            continue;
+        }
         play(seed, &arguments, &result);
         if (seed % TWICE_EVERY == 0 || arguments.first == arguments.last) {
             play(seed, &arguments, &again);

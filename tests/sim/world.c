@@ -154,8 +154,8 @@ static void introduce(struct world *world, struct node *node)
         log->instance = identity.instance;
 }
 
-/* Only a disk may be the reason: one with an error, or a full one (what is kept in reserve for restarts and
- * votes may be used up by them). */
+/* Only a disk may be the reason: one with an error, or a full one (what is kept in reserve for
+ * restarts and votes may be used up by them). */
 static void not_opened(struct world *world, struct node *node, int err, const char *why)
 {
     world_say(world, "node %u does not open: %s", node->number, why);
@@ -169,6 +169,23 @@ static void not_opened(struct world *world, struct node *node, int err, const ch
     node->restart_at = sim_now(world->sim) + 10 * MS;
 }
 
+/* Some processes are to die young. */
+static void arm_crash(struct world *world, const struct node *node)
+{
+    const struct plan *plan = &world->plan;
+    uint64_t countdown = 0;
+
+    if (plan->crash_at > 0 && node->number == 1 && node->incarnation <= 2)
+        countdown = node->incarnation == 1 ? plan->crash_at : 1 + plan->crash_at % 40;
+    else if (plan->crashes_in_recovery && !world->is_healed && stream_chance(&world->chance, 1, 3))
+        countdown = stream_between(&world->chance, 1, 60);
+    if (countdown == 0)
+        return;
+    bool power = stream_chance(&world->chance, 1, 2);
+    sim_crash_at_io(world->sim, node->number, countdown, power,
+                    (enum sim_power_loss)stream_below(&world->chance, SIM_POWER_LOSS_COUNT));
+}
+
 void world_open(struct world *world, struct node *node)
 {
     struct rr_engine_options options = world->plan.engine;
@@ -178,13 +195,7 @@ void world_open(struct world *world, struct node *node)
     sim_reset(world->sim, node->number);
     node->incarnation++;
     node->committed = 0;
-    if (world->plan.crashes_in_recovery && !world->is_healed &&
-        stream_chance(&world->chance, 1, 3)) {
-        uint64_t countdown = stream_between(&world->chance, 1, 60);
-        bool power = stream_chance(&world->chance, 1, 2);
-        sim_crash_at_io(world->sim, node->number, countdown, power,
-                        (enum sim_power_loss)stream_below(&world->chance, SIM_POWER_LOSS_COUNT));
-    }
+    arm_crash(world, node);
     options.dir = node->dir;
     options.listen = node->address;
     options.node_id = node->number;
@@ -208,6 +219,7 @@ void world_bury(struct world *world, struct node *node)
     struct workload_target target = target_of(node);
 
     world_say(world, "node %u died", node->number);
+    world->counts.deaths++;
     if (node->engine)
         engine_abandon(node->engine);
     node->engine = NULL;
@@ -322,7 +334,7 @@ static void world_init(struct world *world, const struct plan *plan, bool is_ver
 
     *world = (struct world){.plan = *plan, .is_verbose = is_verbose};
     world->sim = sim_new(plan->seed);
-    world->chance = stream_make(plan->seed, 0xfa17);
+    world->chance = stream_make(plan->seed + plan->crash_at, 0xfa17);
     for (uint32_t i = 0; i < plan->node_count; i++) {
         struct node *node = &world->nodes[i];
         node->world = world;
@@ -446,7 +458,7 @@ void world_play(const struct plan *plan, uint32_t seconds, bool is_verbose,
     static struct world world; /* large */
 
     world_init(&world, plan, is_verbose);
-    failure_watch(plan->seed, seconds, world.sim);
+    failure_watch(plan, seconds, world.sim);
     if (is_verbose)
         plan_print(plan);
     tend(&world);

@@ -33,6 +33,7 @@ struct node {
 struct world_counts {
     uint64_t kills, power_losses, crashes_at_io, cuts, slow_disks, full_disks, disk_errors;
     uint64_t orderly_restarts;
+    uint64_t deaths;            /* for whatever reason */
     uint64_t restores;          /* of snapshots: at a start, and from a leader */
     uint64_t segments_recycled; /* as orderly processes report */
 };
