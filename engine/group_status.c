@@ -14,9 +14,9 @@ void status_write(struct status_page *page, const struct rr_group_status *status
     memcpy(words, status, sizeof(*status));
     uint64_t sequence = atomic_load_explicit(&page->sequence, memory_order_relaxed);
     atomic_store_explicit(&page->sequence, sequence + 1, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release);
+    /* Whoever reads one of these words sees the odd number as well. */
     for (size_t i = 0; i < STATUS_WORDS; i++)
-        atomic_store_explicit(&page->words[i], words[i], memory_order_relaxed);
+        atomic_store_explicit(&page->words[i], words[i], memory_order_release);
     atomic_store_explicit(&page->sequence, sequence + 2, memory_order_release);
 }
 
@@ -27,8 +27,7 @@ void status_read(struct status_page *page, struct rr_group_status *status)
     do {
         before = atomic_load_explicit(&page->sequence, memory_order_acquire);
         for (size_t i = 0; i < STATUS_WORDS; i++)
-            words[i] = atomic_load_explicit(&page->words[i], memory_order_relaxed);
-        atomic_thread_fence(memory_order_acquire);
+            words[i] = atomic_load_explicit(&page->words[i], memory_order_acquire);
         after = atomic_load_explicit(&page->sequence, memory_order_relaxed);
     } while (before != after || (before & 1));
     memcpy(status, words, sizeof(*status));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The inside of a thread-safe node: a mutex around a raw node. Every call is enter, one call into
- * the core, leave. Leaving delivers the ticks that were kept meanwhile, lets waiting proposals go if
- * there is a leader now, and makes the fd say whether there is something for the consumer.
+ * the core, leave. Leaving delivers the ticks that were kept meanwhile, lets waiting proposals go
+ * if there is a leader now, and makes the fd say whether there is something for the consumer.
  *
  * Why the consumer may read a Ready without the lock: the core collects what it hands out in two
  * boxes and touches the closed one again only in Advance and in the next Ready, which the consumer

@@ -101,12 +101,11 @@ static void copy_in(struct proposal_queue *queue, uint32_t unit, const void *dat
     memcpy(queue->bytes, (const uint8_t *)data + room, size - room);
 }
 
-/* The loop publishes wake_at and then looks at the queue; a producer publishes its proposal and
- * then looks at wake_at. With a full fence on both sides at least one of the two sees the other. */
+/* Both sides end in a read-modify-write of wake_at: a producer after it published its proposal, the
+ * loop before it looks at the queue for the last time. Whichever comes second sees the other. */
 static bool should_wake(struct proposal_queue *queue)
 {
-    atomic_thread_fence(memory_order_seq_cst);
-    uint64_t wake_at = atomic_load_explicit(&queue->wake_at, memory_order_relaxed);
+    uint64_t wake_at = atomic_fetch_or(&queue->wake_at, 0);
     if (RR_LIKELY(wake_at == PROPOSAL_QUEUE_AWAKE) || proposal_queue_bytes(queue) < wake_at)
         return false;
     return atomic_exchange(&queue->wake_at, PROPOSAL_QUEUE_AWAKE) != PROPOSAL_QUEUE_AWAKE;
@@ -212,8 +211,7 @@ uint32_t proposal_queue_count(const struct proposal_queue *queue)
 bool proposal_queue_arm(struct proposal_queue *queue, uint64_t bytes)
 {
     RR_ASSERT(bytes != PROPOSAL_QUEUE_AWAKE);
-    atomic_store_explicit(&queue->wake_at, bytes, memory_order_relaxed);
-    atomic_thread_fence(memory_order_seq_cst);
+    atomic_exchange(&queue->wake_at, bytes);
     struct proposal_cursor cursor = proposal_queue_begin(queue);
     struct proposal_view view;
     if (!proposal_queue_next(queue, &cursor, &view) || proposal_queue_bytes(queue) < bytes)

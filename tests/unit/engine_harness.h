@@ -34,6 +34,7 @@ struct harness_node {
     struct rr_engine *engine;
     struct rr_group *group;
     struct chain chain;
+    uint64_t term;     /* when harness_leader found it */
     uint8_t *outcomes; /* by tag: 0 none, 1 RR_OK, else 1 - status */
     _Atomic uint64_t ok, failed;
     _Atomic int32_t last_failure;
@@ -70,6 +71,8 @@ struct harness_node *harness_leader(struct harness *harness);
 uint64_t harness_propose(struct harness_node *node, uint32_t count, uint32_t size);
 /* Waits until `count` outcomes have come on the node (RR_OK or not). */
 void harness_wait_outcomes(struct harness_node *node, uint64_t count);
+/* All `count` outcomes so far are RR_OK, or the node lost the term it led when it was found. */
+void harness_check_ok(struct harness_node *node, uint64_t count);
 /* Waits until all open nodes have applied as far as the furthest, and compares their state
  * machines. */
 void harness_check_equal(struct harness *harness);

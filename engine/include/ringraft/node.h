@@ -81,7 +81,7 @@ struct rr_node_wait {
  * leader. An error says that none does: RR_E_BUSY (proposals_max or proposal_bytes_max is reached:
  * try again after outcomes were taken), RR_E_TOO_LARGE (it alone exceeds proposal_bytes_max).
  *
- * That a proposal was taken is no promise that it will be committed: see what comes to be applied. */
+ * That a proposal was taken is no promise that it will be committed: see what is to be applied. */
 int rr_node_propose(struct rr_node *node, const uint8_t *data, uint32_t size,
                     const struct rr_node_wait *wait);
 /* The same for a conf change; RR_E_CONF_REFUSED as result or outcome if this node leads and the
