@@ -88,6 +88,22 @@ static void test_added_learner_is_in_the_conf_state(void)
     node_world_end(&w);
 }
 
+static void test_given_conf_state_outlives_the_configuration(void)
+{
+    node_world_begin(&w, 1, NULL);
+    const struct rr_conf_change add = {.type = RR_CONF_CHANGE_ADD_NODE, .node_id = 2};
+    struct rr_conf_state state;
+    CHECK(rr_node_apply_conf_change(node_world_node(&w, 1), &add, &state) == 0);
+    static const uint64_t voters[] = {1, 8, 9};
+    const struct rr_snapshot snapshot = {
+        .metadata = {.index = 9, .term = 7, .conf_state = {.voters = voters, .voter_count = 3}}};
+    const struct rr_message m = {
+        .type = RR_MSG_SNAP, .to = 1, .from = 8, .term = 7, .snapshot = &snapshot};
+    CHECK(rr_node_step(node_world_node(&w, 1), &m) == 0);
+    CHECK(state.voter_count == 2 && state.voters[0] == 1 && state.voters[1] == 2);
+    node_world_end(&w);
+}
+
 static void test_adding_a_member_twice_changes_nothing(void)
 {
     node_world_begin(&w, 1, NULL);
@@ -167,6 +183,21 @@ static void test_removed_node_takes_no_proposals_until_the_leader_changes(void)
     CHECK(rr_node_step(node_world_node(&w, 1), &beat) == 0);
     CHECK(!node_world_status(&w, 1).is_removed);
     CHECK(node_world_outcome(&w, 1).status == 0);
+    node_world_end(&w);
+}
+
+static void be_a_stranger(struct rr_config *config, struct rr_node_options *options)
+{
+    (void)options;
+    config->id = 9;
+}
+
+static void test_node_that_is_not_yet_a_member_is_not_removed(void)
+{
+    node_world_begin(&w, 2, be_a_stranger);
+    const struct rr_conf_change change = {.type = RR_CONF_CHANGE_REMOVE_NODE, .node_id = 2};
+    CHECK(rr_node_apply_conf_change(node_world_node(&w, 1), &change, NULL) == 0);
+    CHECK(!node_world_status(&w, 1).is_removed);
     node_world_end(&w);
 }
 
@@ -318,10 +349,12 @@ int main(void)
 {
     RUN(test_appends_are_cut_to_the_size_of_messages);
     RUN(test_added_learner_is_in_the_conf_state);
+    RUN(test_given_conf_state_outlives_the_configuration);
     RUN(test_adding_a_member_twice_changes_nothing);
     RUN(test_change_to_no_voter_at_all_is_refused);
     RUN(test_conf_change_waits_for_a_leader_too);
     RUN(test_removed_node_takes_no_proposals_until_the_leader_changes);
+    RUN(test_node_that_is_not_yet_a_member_is_not_removed);
     RUN(test_reads_that_reach_an_old_leader_go_on_to_the_new_one);
     RUN(test_read_is_answered_in_a_ready);
     RUN(test_leaders_that_come_and_go_are_logged);

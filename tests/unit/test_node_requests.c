@@ -181,6 +181,32 @@ static void test_proposal_is_applied_everywhere(void)
     node_world_end(&w);
 }
 
+static uint64_t proposer_seen;
+
+static bool note_proposer(struct node_world *world, const struct rr_message *m)
+{
+    (void)world;
+    if (m->type == RR_MSG_PROP)
+        proposer_seen = m->from;
+    return true;
+}
+
+static void test_forwarded_proposal_goes_on_as_the_nodes_own(void)
+{
+    node_world_begin(&w, 3, NULL);
+    node_world_campaign(&w, 1);
+    w.filter = note_proposer;
+    const struct rr_entry entry = {
+        .data = (const uint8_t *)"p", .size = 1, .has = RR_ENTRY_HAS_DATA};
+    const struct rr_message m = {
+        .type = RR_MSG_PROP, .to = 2, .from = 3, .entries = &entry, .entry_count = 1};
+    CHECK(rr_node_step(node_world_node(&w, 2), &m) == 0);
+    node_world_settle(&w);
+    CHECK_EQ_U64(proposer_seen, 2);
+    CHECK(strcmp(last_applied(3)->text, "p") == 0);
+    node_world_end(&w);
+}
+
 static void test_proposal_without_leader_is_dropped_or_waits(void)
 {
     node_world_begin(&w, 1, NULL);
@@ -335,6 +361,7 @@ int main(void)
     RUN(test_entries_of_a_message_are_copied);
     RUN(test_snapshot_of_a_message_is_copied);
     RUN(test_proposal_is_applied_everywhere);
+    RUN(test_forwarded_proposal_goes_on_as_the_nodes_own);
     RUN(test_proposal_without_leader_is_dropped_or_waits);
     RUN(test_waiting_proposal_is_heard_of_although_there_is_a_leader);
     RUN(test_proposal_that_the_core_refuses_is_dropped);
