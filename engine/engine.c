@@ -104,6 +104,15 @@ static struct wal_options wal_options_of(struct rr_engine *engine)
                                 .on_poisoned = on_poisoned};
 }
 
+/* The process that named these files may have died before it made the names durable. */
+static int keep_names(struct rr_engine *engine, struct rr_error *error)
+{
+    int err = engine->io->ops->sync_dir(engine->io, engine->dir);
+    return err == 0 ? 0
+                    : rr_fail(error, RR_E_IO, "%s: the directory cannot be made durable (%d)",
+                              engine->dir, err);
+}
+
 /* The directory's identity, made if it is empty and the caller asked for that. The log comes first:
  * an identity says that it is there. */
 static int open_identity(struct rr_engine *engine, struct rr_error *error)
@@ -115,8 +124,10 @@ static int open_identity(struct rr_engine *engine, struct rr_error *error)
                              .feature_level = IDENTITY_FEATURE_LEVEL,
                              .loop_count = 1};
     int rc = identity_read(io, engine->dir, &engine->identity, error);
-    if (rc == 0)
-        return identity_check(&engine->identity, &asked, engine->dir, error);
+    if (rc == 0) {
+        rc = identity_check(&engine->identity, &asked, engine->dir, error);
+        return rc == 0 ? keep_names(engine, error) : rc;
+    }
     if (rc != RR_E_NOT_FOUND)
         return rc;
     if (engine->options.create == RR_CREATE_NEVER)

@@ -273,7 +273,7 @@ void harness_check_ok(struct harness_node *node, uint64_t count)
 {
     if (node->ok == count)
         return;
-    /* On a machine that is busy with other things a leader may lose its term: no failure, but said. */
+    /* On a busy machine a leader may lose its term: no failure, but said. */
     CHECK(harness_status(node).term > node->term && node->ok + node->failed >= count);
     fprintf(stderr, "    (leadership was lost on the way: %llu of %llu acknowledged)\n",
             (unsigned long long)node->ok, (unsigned long long)count);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a committed entry costs, counted: allocations, system calls, durable writes. The test's own malloc
- * counts every allocation of the process.
+ * What a committed entry costs, counted: allocations, system calls, durable writes. The test's own
+ * malloc counts every allocation of the process.
  */
 #include "tests/unit/check.h"
 #include "tests/unit/engine_harness.h"
@@ -50,7 +50,7 @@ void *aligned_alloc(size_t align, size_t size)
 }
 #endif
 
-/* With an election timeout that a busy machine does not reach: a lost leader would spoil the count. */
+/* With an election timeout that a busy machine does not reach: a lost leader spoils the count. */
 static void open_all(struct harness *harness)
 {
     harness->group_options.tick_ms = 100;

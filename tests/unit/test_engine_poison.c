@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A failed durable write, in the simulator: no acknowledgement, no vote, no retry; every outcome is given.
+ * A failed durable write, in the simulator: no acknowledgement, no vote, no retry; every outcome is
+ * given.
  */
 #include "engine/engine.h"
 #include "io/sim/sim.h"
