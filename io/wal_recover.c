@@ -2,7 +2,7 @@
  *
  * Recovery, in two passes over the log: the first finds its end, the newest state of every group
  * and what is live; the second hands out the live entries, copied into log blocks. Then the tail is
- * synced; the segments behind it are spares. Blocking.
+ * made durable, whatever became of it before; the segments behind it are spares. Blocking.
  *
  * Failure path: whatever is refused leaves the directory as it was, so that a crash in recovery
  * only repeats it.
@@ -12,6 +12,7 @@
 
 #include "proto/crc32c.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,8 +34,9 @@ struct recover {
     struct wal_scan scan;
     struct recovered *groups; /* in the order of wal->live.groups */
     uint32_t group_cap;
-    uint64_t position;       /* sections seen in this pass */
-    struct log_block *block; /* entries are copied to its end; NULL: none yet */
+    uint64_t position;            /* sections seen in this pass */
+    struct log_block *block;      /* entries are copied to its end; NULL: none yet */
+    struct wal_scan_point proven; /* second pass: behind the last write that was proven durable */
 };
 
 int wal_find_segment_bytes(struct io *io, const char *dir, uint64_t *bytes, struct rr_error *error)
@@ -275,6 +277,12 @@ static int hand_entries(struct recover *recover, const struct wal_section_walk *
                                                          section->commit, at, size, &block->base));
 }
 
+static int refuse_change(struct recover *recover)
+{
+    return rr_fail(recover->error, RR_E_IO, "%.300s: the log changes while it is read",
+                   recover->wal->options.dir);
+}
+
 /* Leaves out what the group's newest state made dead. */
 static int hand_section(struct recover *recover, const struct wal_section_walk *walk)
 {
@@ -301,20 +309,22 @@ static int hand_all_entries(struct recover *recover)
 {
     struct wal *wal = recover->wal;
     uint64_t end_seq = recover->scan.header.seq;
+    uint64_t proven_seq = recover->scan.header.durable_seq;
     const uint8_t *payload;
     int err = 0;
     recover->position = 0;
-    wal_scan_rewind(&recover->scan);
+    wal_scan_rewind(&recover->scan, &recover->proven);
     while (!err && (err = wal_scan_next(&recover->scan, &payload)) > 0) {
         err = 0;
+        if (recover->scan.header.seq <= proven_seq)
+            recover->proven = wal_scan_point(&recover->scan);
         struct wal_section_walk walk = wal_sections(&recover->scan.header, payload);
         for (; !err && wal_section_next(&walk); recover->position++)
             if (walk.section.kind == WAL_SECTION_ENTRIES)
                 err = hand_section(recover, &walk);
     }
     if (!err && recover->scan.header.seq != end_seq)
-        err = rr_fail(recover->error, RR_E_IO, "%.300s: the log changes while it is read",
-                      wal->options.dir);
+        err = refuse_change(recover);
     for (uint32_t i = 0; !err && i < wal->live.group_count; i++)
         if (recover->groups[i].next_index != recover->groups[i].last_index + 1)
             err = refuse_group(recover, wal->live.groups[i].id, "lacks entries that it held");
@@ -325,21 +335,52 @@ static int hand_all_entries(struct recover *recover)
 
 /* ---- taking over --------------------------------------------------------------------- */
 
+static int fail_tail(struct recover *recover, int err)
+{
+    return rr_fail(recover->error, wal_error_of(err), "%s: the log's tail cannot be synced: %s",
+                   recover->wal->options.dir, strerror(-err));
+}
+
+/* Without O_DIRECT a write may have been read from a cache whose pages are marked clean although
+ * they never reached the disk (their sync failed), so that no sync writes them. Those that no later
+ * header proves are written again: the same bytes at the same place. */
+static int write_tail_again(struct recover *recover)
+{
+    struct wal_scan *scan = &recover->scan;
+    struct io *io = recover->wal->io;
+    uint64_t end_seq = scan->header.seq;
+    const uint8_t *payload;
+    wal_scan_rewind(scan, &recover->proven);
+    while (scan->header.seq < end_seq) {
+        int found = wal_scan_next(scan, &payload); /* checked again: it may have been reread */
+        if (found <= 0)
+            return found < 0 ? found : refuse_change(recover);
+        uint64_t size = wal_padded_size(&scan->header);
+        int fd = wal_segment_at(scan->segments, scan->numbers[scan->at.file])->fd;
+        int64_t result = io->ops->pwrite(io, fd, payload - sizeof(scan->header), (size_t)size,
+                                         scan->at.offset, 0);
+        if (result != (int64_t)size)
+            return fail_tail(recover, result < 0 ? (int)result : -EIO);
+    }
+    RR_ASSERT(scan->header.seq == end_seq);
+    return 0;
+}
+
 static int take_over(struct recover *recover)
 {
     struct wal *wal = recover->wal;
     struct wal_segments *segments = &wal->segments;
     const struct wal_scan *scan = &recover->scan;
     const struct io_ops *ops = wal->io->ops;
-    /* What was read may lie in a cache; from now on it counts. With two writes in flight it lies in
-     * two files at most. */
-    int err = 0;
+    /* What was read may lie in a cache; from now on it counts. */
+    int err = segments->is_direct ? 0 : write_tail_again(recover);
+    if (err)
+        return err;
     uint32_t tail = scan->end.file;
-    for (uint32_t file = tail > 0 ? tail - 1 : 0; !err && file <= tail; file++)
+    for (uint32_t file = recover->proven.end.file; !err && file <= tail; file++)
         err = ops->fsync(wal->io, wal_segment_at(segments, scan->numbers[file])->fd);
     if (err)
-        return rr_fail(recover->error, wal_error_of(err), "%s: the log's tail cannot be synced: %s",
-                       wal->options.dir, strerror(-err));
+        return fail_tail(recover, err);
     segments->active = scan->numbers[tail];
     bool is_aligned =
         scan->end.offset % wal->block_bytes == 0; /* else: written where blocks were smaller */

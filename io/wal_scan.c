@@ -259,10 +259,11 @@ int wal_scan_next(struct wal_scan *scan, const uint8_t **payload)
     return found;
 }
 
-void wal_scan_rewind(struct wal_scan *scan)
+void wal_scan_rewind(struct wal_scan *scan, const struct wal_scan_point *point)
 {
-    scan->header = (struct wal_header){0};
-    scan->at = scan->end = (struct wal_scan_place){0, 0};
+    scan->header = point->header;
+    scan->at = point->at;
+    scan->end = point->end;
 }
 
 /* ---- the verdict --------------------------------------------------------------------- */

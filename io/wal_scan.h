@@ -5,7 +5,7 @@
  * nothing on disk. Blocking.
  *
  *     wal_scan_open, wal_scan_next … until it returns 0, wal_scan_judge; then wal_scan_rewind and
- * wal_scan_next again, for a second pass over the same writes
+ * wal_scan_next again, for another pass over the same writes, or the last of them
  *
  * Torn: the first invalid write was never proven: no header in this segment or the next has a
  * durable_seq that reaches its sequence. With at most two writes in flight the write after next
@@ -19,6 +19,13 @@
 struct wal_scan_place {
     uint32_t file; /* place in `numbers` */
     uint64_t offset;
+};
+
+/* Between two writes. */
+struct wal_scan_point {
+    struct wal_header header;  /* of the write before; seq 0: none */
+    struct wal_scan_place at;  /* of that write */
+    struct wal_scan_place end; /* behind it */
 };
 
 struct wal_scan {
@@ -44,7 +51,12 @@ void wal_scan_close(struct wal_scan *scan);
 int wal_scan_next(struct wal_scan *scan, const uint8_t **payload);
 /* At the end: 0 if the rest is a torn tail or nothing; RR_E_CORRUPT if it was proven durable. */
 int wal_scan_judge(struct wal_scan *scan);
-void wal_scan_rewind(struct wal_scan *scan);
+/* Where the scan stands, to rewind it to; all zero: before the first write. */
+static inline struct wal_scan_point wal_scan_point(const struct wal_scan *scan)
+{
+    return (struct wal_scan_point){.header = scan->header, .at = scan->at, .end = scan->end};
+}
+void wal_scan_rewind(struct wal_scan *scan, const struct wal_scan_point *point);
 /* RR_E_CORRUPT or RR_E_VERSION with file, offset, sequence and remedy; `what` completes "write 17
  * …". */
 int wal_scan_refuse(struct wal_scan *scan, int err, struct wal_scan_place place, uint64_t seq,
