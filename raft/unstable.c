@@ -121,6 +121,8 @@ static void truncate_from(struct unstable *u, uint64_t index)
     uint32_t keep = (uint32_t)(index - u->offset);
     RR_ASSERT(keep <= u->count);
     outbox_log_truncated(u->outbox, index);
+    if (keep == u->count)
+        return; /* nothing to drop; perhaps there is no array yet */
     drop_entries(u, &u->entries[u->begin + keep], u->count - keep);
     u->count = keep;
 }
