@@ -12,6 +12,7 @@
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 /* Enough for a burst of strangers; the kernel caps it at net.core.somaxconn. */
 #define LISTEN_BACKLOG 1024
@@ -21,6 +22,11 @@
 #define KEEPALIVE_IDLE_S     5
 #define KEEPALIVE_INTERVAL_S 1
 #define KEEPALIVE_COUNT      5
+/* Linux 6.18: the listener of a process that was killed lives on in its ring, where an accept is in
+ * flight, until a kernel worker has torn that down; on a loaded machine that is after the parent's
+ * wait. So a restart finds its own address in use for some milliseconds. */
+#define IN_USE_PAUSE_MS 10
+#define IN_USE_TRIES    200
 
 static void set_option(int fd, int level, int option, int value)
 {
@@ -58,6 +64,19 @@ int os_socket_new(int extra)
     return fd;
 }
 
+static int bind_and_listen(int fd, const struct sockaddr_in *name)
+{
+    const struct timespec pause = {.tv_nsec = IN_USE_PAUSE_MS * 1000 * 1000};
+    for (int tries = 1;; tries++) {
+        if (bind(fd, (const struct sockaddr *)name, sizeof(*name)) == 0 &&
+            listen(fd, LISTEN_BACKLOG) == 0)
+            return 0;
+        if (errno != EADDRINUSE || tries == IN_USE_TRIES)
+            return -errno;
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
 int os_socket_listen(const struct io_address *address, struct io_address *bound, int extra)
 {
     int fd = os_socket_new(extra);
@@ -66,9 +85,10 @@ int os_socket_listen(const struct io_address *address, struct io_address *bound,
     set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     struct sockaddr_in name = os_socket_name(address);
     socklen_t size = sizeof(name);
-    if (bind(fd, (struct sockaddr *)&name, size) < 0 || listen(fd, LISTEN_BACKLOG) < 0 ||
-        getsockname(fd, (struct sockaddr *)&name, &size) < 0) {
-        int err = -errno;
+    int err = bind_and_listen(fd, &name);
+    if (err == 0 && getsockname(fd, (struct sockaddr *)&name, &size) < 0)
+        err = -errno;
+    if (err < 0) {
         os_file_close(NULL, fd);
         return err;
     }

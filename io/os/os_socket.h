@@ -13,7 +13,7 @@
 /* A socket, or -errno. */
 int os_socket_new(int extra);
 /* A listening socket, or -errno; *bound is where it listens. What it accepts inherits its options.
- */
+ * Blocks for up to 2 s while the address is in use. */
 int os_socket_listen(const struct io_address *address, struct io_address *bound, int extra);
 void os_socket_shutdown(struct io *io, int fd);
 
