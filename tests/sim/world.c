@@ -161,7 +161,7 @@ static void not_opened(struct world *world, struct node *node, int err, const ch
     world_say(world, "node %u does not open: %s", node->number, why);
     if (!(node->is_sick && err == RR_E_IO) && !(node->is_full && err == RR_E_NO_SPACE))
         failure_report("node %u does not open: %s: %s", node->number, rr_err_name(err), why);
-    node->is_sick = false; /* the error was reported: it was the one that was ordered */
+    node->is_sick &= err != RR_E_IO; /* else it was the error that was ordered */
     if (node->engine)
         rr_engine_close(node->engine, RR_CLOSE_ABORT);
     node->engine = NULL;
