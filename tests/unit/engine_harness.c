@@ -265,7 +265,7 @@ struct harness_node *harness_leader(struct harness *harness)
             }
         harness_sleep_ms(1);
     }
-    CHECK(!"a leader in time");
+    CHECK(false && "a leader in time");
     return NULL;
 }
 
@@ -304,7 +304,7 @@ void harness_wait_outcomes(struct harness_node *node, uint64_t count)
     }
     fprintf(stderr, "%llu ok and %llu failed of %llu\n", (unsigned long long)node->ok,
             (unsigned long long)node->failed, (unsigned long long)count);
-    CHECK(!"all outcomes in time");
+    CHECK(false && "all outcomes in time");
 }
 
 void harness_check_equal(struct harness *harness)

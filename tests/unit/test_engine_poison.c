@@ -143,7 +143,7 @@ static struct node *leader_other_than(const struct node *other)
                 return &nodes[i];
         run_ms(10);
     }
-    CHECK(!"a leader in time");
+    CHECK(false && "a leader in time");
     return NULL;
 }
 
