@@ -19,7 +19,11 @@
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
+
+#define LOCK_PAUSE_MS 10
+#define LOCK_TRIES    200
 
 /* O_DIRECT reads end at this granularity at least: a count that is no multiple of it means the end
  * of the file, and reading on from there would be refused as unaligned. */
@@ -167,15 +171,26 @@ int os_file_list(struct io *io, const char *path, void (*each)(void *ctx, const 
     return err;
 }
 
-/* flock rather than fcntl's locks: those vanish when any descriptor of the file is closed. */
+/* flock rather than fcntl's locks: those vanish when any descriptor of the file is closed. A killed
+ * process keeps its lock until the kernel has torn down its ring (see lock_for_ring): that takes
+ * milliseconds, so a short wait stands between a restart and "in use by another process". */
 int os_file_lock(struct io *io, int fd)
 {
     (void)io;
-    int err;
-    do
-        err = flock(fd, LOCK_EX | LOCK_NB);
-    while (err < 0 && errno == EINTR);
-    return result_of(err);
+    const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000 * 1000};
+    for (int tries = 1;; tries++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return 0;
+        if (errno != EINTR && (errno != EWOULDBLOCK || tries == LOCK_TRIES))
+            return -errno;
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
+void os_file_unlock(int fd)
+{
+    int err = flock(fd, LOCK_UN);
+    RR_ASSERT(err == 0);
 }
 
 void os_file_close(struct io *io, int fd)

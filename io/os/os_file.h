@@ -22,6 +22,8 @@ int os_file_unlink(struct io *io, const char *path);
 int os_file_list(struct io *io, const char *path, void (*each)(void *ctx, const char *name),
                  void *ctx);
 int os_file_lock(struct io *io, int fd);
+/* At once, also for others that hold the same open file. */
+void os_file_unlock(int fd);
 int os_file_probe(struct io *io, const char *path, struct io_fs_info *info);
 void os_file_close(struct io *io, int fd);
 

@@ -76,7 +76,7 @@ struct io_worker *os_loop_worker_new(struct io *io, const char *name);
     .pread = os_file_pread, .pwrite = os_file_pwrite, .fsync = os_file_fsync,                      \
     .file_size = os_file_size, .truncate = os_file_truncate, .mkdir = os_file_mkdir,               \
     .sync_dir = os_file_sync_dir, .rename = os_file_rename, .unlink = os_file_unlink,              \
-    .list = os_file_list, .lock = os_file_lock, .fs_probe = os_file_probe
+    .list = os_file_list, .fs_probe = os_file_probe
 
 static inline struct os_loop *os_loop_of(struct io *io)
 {

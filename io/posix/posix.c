@@ -149,6 +149,7 @@ static const struct io_ops ops = {.name = "posix",
                                   .listen = listen_nonblocking,
                                   .socket = socket_nonblocking,
                                   .close = posix_socket_close,
+                                  .lock = os_file_lock,
                                   OS_LOOP_OPS};
 
 /* The wake-up's eventfd is never read: edge-triggered, each write is an event. */

@@ -139,12 +139,38 @@ static int socket_blocking(struct io *io)
     return os_socket_new(0);
 }
 
+/* After SIGKILL a kernel worker tears the ring down, and a write that was in flight may reach the
+ * disk after the process is gone. The ring holds the locked file too, so that the next process gets
+ * the lock only when no write of this one can land any more. One lock per ring. */
+static int lock_for_ring(struct io *io, int fd)
+{
+    struct uring *uring = uring_of(io);
+    int err = os_file_lock(io, fd);
+    if (err < 0 || uring->lock_fd >= 0)
+        return err;
+    err = io_uring_register_files(&uring->ring, &fd, 1);
+    if (err == 0)
+        uring->lock_fd = fd;
+    return err;
+}
+
+/* An orderly close comes after join, when nothing is in flight: the lock need not wait for the
+ * ring. */
+static void unlock_and_close(struct io *io, int fd)
+{
+    struct uring *uring = uring_of(io);
+    if (fd == uring->lock_fd)
+        os_file_unlock(fd);
+    os_file_close(io, fd);
+}
+
 static const struct io_ops ops = {.name = "io_uring",
                                   .submit = uring_submit,
                                   .cancel = uring_cancel,
                                   .listen = listen_blocking,
                                   .socket = socket_blocking,
-                                  .close = os_file_close,
+                                  .close = unlock_and_close,
+                                  .lock = lock_for_ring,
                                   OS_LOOP_OPS};
 
 static int check_ring(struct uring *uring, struct rr_error *error)
@@ -193,6 +219,7 @@ int uring_open(const struct uring_options *options, struct io **io, struct rr_er
     if (uring == NULL)
         return rr_fail(error, RR_E_NO_MEMORY, "no memory for the loop");
     memset(uring, 0, sizeof(*uring));
+    uring->lock_fd = -1;
     uring_list_init(&uring->staged);
     uring_list_init(&uring->answered);
     uring_list_init(&uring->cancels);

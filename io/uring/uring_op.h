@@ -54,6 +54,7 @@ struct uring {
     bool is_cancel_all_due;
     unsigned enter_flags;
     int enter_fd; /* the registered index, or the ring's fd */
+    int lock_fd;  /* the locked file that the ring holds as well, or -1 */
 };
 
 /* user_data of what is no op; ops are aligned and so larger. */

@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -316,6 +317,41 @@ static void test_opened_and_freed_leaves_no_fd(void)
     CHECK(count_open_fds() == before);
 }
 
+/* ---- the lock outlives the process's table of files ---------------------- */
+
+/* What SIGKILL does first is to close the files; the ring, and with it what is in flight, goes
+ * later. Until then the lock must hold. */
+static void test_lock_is_held_until_the_ring_is_gone(void)
+{
+    char path[] = "/tmp/rr-lock-XXXXXX";
+    int fd = mkstemp(path);
+    int other = open(path, O_RDWR | O_CLOEXEC);
+    struct io *io;
+    CHECK(fd >= 0 && other >= 0);
+    CHECK(uring_open(NULL, &io, NULL) == 0);
+    CHECK(io->ops->lock(io, fd) == 0);
+    CHECK(close(fd) == 0);
+    CHECK(flock(other, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK);
+    uring_free(io);
+    CHECK(flock(other, LOCK_EX) == 0);
+    CHECK(close(other) == 0 && unlink(path) == 0);
+}
+
+static void test_lock_ends_with_an_orderly_close(void)
+{
+    char path[] = "/tmp/rr-lock-XXXXXX";
+    int fd = mkstemp(path);
+    int other = open(path, O_RDWR | O_CLOEXEC);
+    struct io *io;
+    CHECK(fd >= 0 && other >= 0);
+    CHECK(uring_open(NULL, &io, NULL) == 0);
+    CHECK(io->ops->lock(io, fd) == 0);
+    io->ops->close(io, fd);
+    CHECK(flock(other, LOCK_EX | LOCK_NB) == 0);
+    uring_free(io);
+    CHECK(close(other) == 0 && unlink(path) == 0);
+}
+
 int main(void)
 {
     struct rr_error error;
@@ -332,5 +368,7 @@ int main(void)
     RUN(test_each_errno_has_its_sentence);
     RUN(test_missing_features_and_opcodes_are_named);
     RUN(test_opened_and_freed_leaves_no_fd);
+    RUN(test_lock_is_held_until_the_ring_is_gone);
+    RUN(test_lock_ends_with_an_orderly_close);
     return 0;
 }
