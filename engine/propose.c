@@ -90,7 +90,7 @@ bool group_may_sleep(struct rr_group *group)
  * it holds. */
 static int admission(struct rr_group *group, uint64_t now_ns)
 {
-    int rc = wal_admits_entries(group->engine->wal);
+    int rc = wal_admits_proposals(group->engine->wal);
     if (rc == 0 && group->log.block_bytes >= group->engine->options.log_cache_bytes)
         rc = RR_E_NO_SPACE;
     if (RR_LIKELY(rc == 0)) {

@@ -142,11 +142,23 @@ uint64_t wal_durable_seq(const struct wal *wal)
     return wal->durable_seq;
 }
 
-int wal_admits_entries(const struct wal *wal)
+int wal_admits_entries(struct wal *wal)
 {
     if (RR_UNLIKELY(wal->poisoned))
         return RR_E_POISONED;
-    return wal_segments_admit(&wal->segments, wal_waiting_bytes(wal));
+    int rc = wal_segments_have_room(&wal->segments, wal_waiting_bytes(wal));
+    if (RR_UNLIKELY(rc != 0))
+        wal->segments.is_short = true;
+    return rc;
+}
+
+int wal_admits_proposals(const struct wal *wal)
+{
+    if (RR_UNLIKELY(wal->poisoned))
+        return RR_E_POISONED;
+    uint64_t waiting = wal_waiting_bytes(wal);
+    int rc = wal_segments_within_budget(&wal->segments, waiting);
+    return rc ? rc : wal_segments_have_room(&wal->segments, waiting);
 }
 
 bool wal_wants_rewrite(const struct wal *wal, uint64_t *group)

@@ -28,8 +28,8 @@ struct wal_options {
     uint64_t instance_id;   /* seeds every header's CRC */
     uint64_t segment_bytes; /* multiple of 4 KiB, at least 64 KiB; a directory keeps the size it was
                                made with */
-    uint64_t wal_bytes_max; /* budget of segments on disk; 4 GiB by default, at most 512 segments
-                               are used */
+    uint64_t wal_bytes_max; /* budget of segments on disk; 4 GiB by default. Holds back proposals
+                               only; never more than 512 segments are made */
     uint32_t write_bytes_max; /* cut point, 1 MiB; a write holds at least one entry; at most a
                                  quarter segment */
     uint32_t second_write_bytes_min; /* 64 KiB */
@@ -101,7 +101,8 @@ uint64_t wal_boot(const struct wal *wal); /* this boot's count */
 /* ---- staging ------------------------------------------------------------------------- */
 
 /* All of these return 0 or RR_E_POISONED, RR_E_NO_MEMORY, RR_E_TOO_LARGE (it fits in no segment).
- * Staging never waits for room on disk: ask wal_admits_entries before entries are staged. */
+ * Staging never waits for room on disk: ask wal_admits_entries or wal_admits_proposals before
+ * entries are staged. */
 
 /* Room for entries that are encoded in place: `*at` points into the log block behind an open
  * section of `group`, with at least `size` bytes. Seals the filling write if that is too full.
@@ -133,10 +134,14 @@ uint64_t wal_durable_seq(const struct wal *wal);
 /* May a write be started now (none in flight, or one and at least second_write_bytes_min wait)?
  * DESIGN 4.1. */
 bool wal_can_write(const struct wal *wal, uint64_t waiting_bytes);
-/* Are entries admitted? 0; RR_E_BUSY: soon again (a spare segment is being made); RR_E_NO_SPACE:
- * not before space returns or a group is compacted (disk full, or the budget is used up);
- * RR_E_POISONED. */
-int wal_admits_entries(const struct wal *wal);
+/* Is there room on the disk for entries that a leader sends? 0; RR_E_BUSY: soon (a spare segment is
+ * being made); RR_E_NO_SPACE: not before space returns or a group is compacted; RR_E_POISONED. The
+ * budget is not asked: what a follower is refused may be what truncates or commits, and so frees,
+ * its own tail. Segments beyond the budget are made for it. */
+int wal_admits_entries(struct wal *wal);
+/* And within wal_bytes_max too, for what this node would propose? The same codes; RR_E_NO_SPACE: the
+ * disk is full or the budget is used up. */
+int wal_admits_proposals(const struct wal *wal);
 /* End of turn: submits what may go, marks, keeps spares ready. Returns the next deadline
  * (UINT64_MAX: none). */
 uint64_t wal_flush(struct wal *wal, uint64_t now_ns);

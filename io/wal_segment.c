@@ -237,12 +237,12 @@ static bool is_recyclable(struct wal_segments *segments, uint64_t durable_seq)
            oldest->free_after_seq <= durable_seq;
 }
 
-/* Spares are wanted, and a new file is within the budget or what was admitted needs it. */
+/* Spares are wanted, and a new file is within the budget or what must be written needs it. */
 static bool wants_zeroed(const struct wal_segments *segments)
 {
     uint64_t count = segments->newest - segments->oldest + 1;
     return wal_spare_count(segments) < WAL_SPARES_WANTED && count < WAL_SEGMENTS_MAX &&
-           (count < segments->count_max || segments->is_stuck);
+           (count < segments->count_max || segments->is_short);
 }
 
 uint64_t wal_segments_tend(struct wal_segments *segments, uint64_t durable_seq, uint64_t now_ns)
@@ -253,7 +253,7 @@ uint64_t wal_segments_tend(struct wal_segments *segments, uint64_t durable_seq, 
     bool recycle = is_recyclable(segments, durable_seq);
     if (RR_LIKELY(!recycle && !wants_zeroed(segments)))
         return UINT64_MAX;
-    bool urgent = recycle || wal_segments_admit(segments, 0) != 0;
+    bool urgent = recycle || wal_segments_have_room(segments, 0) != 0;
     if ((segments->is_full || !urgent) && now_ns < segments->step_after_ns)
         return segments->step_after_ns;
     if (recycle)
@@ -275,8 +275,8 @@ bool wal_segments_place(struct wal_segments *segments, uint64_t seq, uint64_t pa
     RR_ASSERT(padded <= segments->segment_bytes);
     bool rolls = padded > segments->segment_bytes - segments->offset;
     uint64_t spares_needed = (uint64_t)rolls + (uint64_t)has_entries;
-    segments->is_stuck = wal_spare_count(segments) < spares_needed;
-    if (RR_UNLIKELY(segments->is_stuck))
+    segments->is_short = wal_spare_count(segments) < spares_needed;
+    if (RR_UNLIKELY(segments->is_short))
         return false;
     if (rolls) {
         segments->active++;
@@ -290,7 +290,12 @@ bool wal_segments_place(struct wal_segments *segments, uint64_t seq, uint64_t pa
     return true;
 }
 
-int wal_segments_admit(const struct wal_segments *segments, uint64_t queued)
+static bool is_recycling(const struct wal_segments *segments)
+{
+    return segments->refill.is_running && segments->refill.kind == WAL_REFILL_RECYCLE;
+}
+
+int wal_segments_have_room(const struct wal_segments *segments, uint64_t queued)
 {
     uint64_t spares = wal_spare_count(segments);
     if (RR_LIKELY(spares > 0)) {
@@ -299,9 +304,19 @@ int wal_segments_admit(const struct wal_segments *segments, uint64_t queued)
         if (RR_LIKELY(queued + segments->segment_bytes / 4 <= room))
             return 0;
     }
-    bool recycling = segments->refill.is_running && segments->refill.kind == WAL_REFILL_RECYCLE;
-    bool hard = segments->is_full || (!recycling && !wants_zeroed(segments));
+    bool has_all = segments->newest - segments->oldest + 1 == WAL_SEGMENTS_MAX;
+    bool hard = segments->is_full || (has_all && !is_recycling(segments));
     return hard ? RR_E_NO_SPACE : RR_E_BUSY;
+}
+
+int wal_segments_within_budget(const struct wal_segments *segments, uint64_t queued)
+{
+    uint64_t used =
+        (segments->active - segments->oldest) * segments->segment_bytes + segments->offset;
+    uint64_t budget = (segments->count_max - 1) * segments->segment_bytes; /* one stays a spare */
+    if (RR_LIKELY(used + queued + segments->segment_bytes / 4 <= budget))
+        return 0;
+    return is_recycling(segments) ? RR_E_BUSY : RR_E_NO_SPACE;
 }
 
 void wal_segment_hold(struct wal_segments *segments, uint64_t number, uint64_t bytes)

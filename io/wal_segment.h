@@ -67,11 +67,11 @@ struct wal_segments {
     uint64_t step_after_ns; /* zeroing is throttled while a spare exists */
     uint64_t recycled_count;
     uint64_t zeroed_count; /* in service */
-    uint32_t count_max;    /* budget: bounds what is admitted, not what was */
+    uint32_t count_max;    /* budget: bounds what may be proposed, not what must be written */
     int failed;            /* a directory sync failed: the log is to be poisoned */
     bool is_direct;        /* O_DIRECT|RWF_DSYNC; else buffered and fdatasync */
     bool is_full;          /* the last refill failed */
-    bool is_stuck;         /* the write that was placed last found no place */
+    bool is_short; /* what must be written found no room: worth a segment beyond the budget */
     struct wal_refill refill;
     struct wal_segment ring[WAL_SEGMENTS_MAX]; /* number mod WAL_SEGMENTS_MAX */
     char dir[WAL_DIR_SIZE];
@@ -107,9 +107,12 @@ int wal_segments_start(struct wal_segments *segments);
  * spare may be used for it: the last spare takes only writes without entries. */
 bool wal_segments_place(struct wal_segments *segments, uint64_t seq, uint64_t padded,
                         bool has_entries, uint64_t *offset);
-/* May entries be staged while `queued` padded bytes wait? 0, RR_E_BUSY (soon), RR_E_NO_SPACE. Keeps
- * room for a quarter segment of them without the last spare. */
-int wal_segments_admit(const struct wal_segments *segments, uint64_t queued);
+/* Is there room for a quarter segment of entries without the last spare, when `queued` padded bytes
+ * wait? 0, RR_E_BUSY (soon), RR_E_NO_SPACE (the disk is full). */
+int wal_segments_have_room(const struct wal_segments *segments, uint64_t queued);
+/* Does as much fit into the budget? 0, RR_E_BUSY (soon: a segment is being recycled),
+ * RR_E_NO_SPACE. */
+int wal_segments_within_budget(const struct wal_segments *segments, uint64_t queued);
 /* Starts a refill if one is due. Returns when to be called again (UINT64_MAX: at the next event).
  */
 uint64_t wal_segments_tend(struct wal_segments *segments, uint64_t durable_seq, uint64_t now_ns);

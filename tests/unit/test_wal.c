@@ -344,7 +344,7 @@ static void test_full_disk_refuses_entries_and_heals(void)
     world_fini(&world);
 }
 
-static void test_budget_refuses_entries_until_compaction(void)
+static void test_budget_refuses_proposals_until_compaction(void)
 {
     struct wal_world world;
     begin(&world, 15);
@@ -358,7 +358,61 @@ static void test_budget_refuses_entries_until_compaction(void)
     world.ignores_rewrites = false;
     run(&world, 400);
     must_open(&world);
-    CHECK_EQ_U64(wal_admits_entries(world.wal), 0);
+    CHECK_EQ_U64(wal_admits_proposals(world.wal), 0);
+    world_fini(&world);
+}
+
+static bool flush_turn(void *ctx, uint64_t now_ns, uint64_t *deadline_ns)
+{
+    struct wal_world *world = ctx;
+    *deadline_ns = wal_flush(world->wal, now_ns);
+    return !world->is_quiet;
+}
+
+/* The loop turns for so many virtual milliseconds. */
+static void turn_by_hand(struct wal_world *world, uint32_t ms)
+{
+    io_wake(world->io);
+    sim_run_until(world->sim, sim_now(world->sim) + ms * 1000000u);
+    CHECK(!world->poisoned);
+}
+
+/* What a leader sends is admitted beyond the budget: a follower whose own tail holds every segment
+ * gets rid of it in no other way. Its own proposals are refused meanwhile. */
+static void test_budget_does_not_refuse_what_a_leader_sends(void)
+{
+    struct wal_world world;
+    struct wal_stats stats;
+    struct rr_entry entries[WORLD_RUN_MAX];
+    uint64_t index = 0;
+    begin_by_hand(&world, 18);
+    CHECK(world.io->ops->start(world.io, flush_turn, &world) == 0);
+    for (uint32_t i = 0; wal_admits_proposals(world.wal) != RR_E_NO_SPACE; i++) {
+        CHECK(i < 1000);
+        if (wal_admits_proposals(world.wal) == 0)
+            stage_run(&world, ++index, 1, 10000, entries);
+        turn_by_hand(&world, 5);
+    }
+    uint64_t budget = world.options.wal_bytes_max / WAL_SEGMENT_BYTES_MIN;
+    turn_by_hand(&world, 500);
+    wal_stats(world.wal, &stats);
+    CHECK_EQ_U64(stats.segment_count, budget);
+    for (uint32_t i = 0; i < 200; i++) {
+        CHECK_EQ_U64(wal_admits_proposals(world.wal), RR_E_NO_SPACE);
+        if (wal_admits_entries(world.wal) == 0)
+            stage_run(&world, ++index, 1, 10000, entries);
+        turn_by_hand(&world, 5);
+    }
+    wal_stats(world.wal, &stats);
+    CHECK(stats.segment_count > 2 * budget);
+    struct wal_state state = {
+        .group = 1, .hard_state = {.term = 1}, .first_index = index + 1, .last_index = index};
+    CHECK(wal_append_state(world.wal, &state) == 0);
+    turn_by_hand(&world, 1000);
+    CHECK_EQ_U64(wal_admits_proposals(world.wal), 0);
+    world.is_quiet = true;
+    io_wake(world.io);
+    world.io->ops->join(world.io);
     world_fini(&world);
 }
 
@@ -391,7 +445,8 @@ int main(void)
     RUN(test_rolled_back_reservation_leaves_nothing);
     RUN(test_writes_share_blocks);
     RUN(test_full_disk_refuses_entries_and_heals);
-    RUN(test_budget_refuses_entries_until_compaction);
+    RUN(test_budget_refuses_proposals_until_compaction);
+    RUN(test_budget_does_not_refuse_what_a_leader_sends);
     RUN(test_idle_group_is_rewritten);
     return 0;
 }

@@ -317,7 +317,7 @@ void world_stage(struct wal_world *world)
 {
     struct world_group *group = &world->model.groups[below(world, 4) == 0 && !world->only_group];
     uint64_t wanted;
-    int admits = wal_admits_entries(world->wal);
+    int admits = wal_admits_proposals(world->wal);
     if (!world->ignores_rewrites && wal_wants_rewrite(world->wal, &wanted))
         stage_rewrite(world, group_of(&world->model, wanted));
     if (!group->is_stated) {
