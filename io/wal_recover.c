@@ -341,14 +341,16 @@ static int fail_tail(struct recover *recover, int err)
                    recover->wal->options.dir, strerror(-err));
 }
 
-/* Without O_DIRECT a write may have been read from a cache whose pages are marked clean although
- * they never reached the disk (their sync failed), so that no sync writes them. Those that no later
- * header proves are written again: the same bytes at the same place. */
+/* What was read may never have reached the disk: a cache's pages are marked clean after a failed
+ * sync, a device may drop what a failed flush was to keep, and no later sync writes either again.
+ * So the writes that no later header proves are written again before they count: the same bytes at
+ * the same place. */
 static int write_tail_again(struct recover *recover)
 {
     struct wal_scan *scan = &recover->scan;
     struct io *io = recover->wal->io;
     uint64_t end_seq = scan->header.seq;
+    unsigned flags = recover->wal->segments.is_direct ? IO_DSYNC : 0;
     const uint8_t *payload;
     wal_scan_rewind(scan, &recover->proven);
     while (scan->header.seq < end_seq) {
@@ -358,7 +360,7 @@ static int write_tail_again(struct recover *recover)
         uint64_t size = wal_padded_size(&scan->header);
         int fd = wal_segment_at(scan->segments, scan->numbers[scan->at.file])->fd;
         int64_t result = io->ops->pwrite(io, fd, payload - sizeof(scan->header), (size_t)size,
-                                         scan->at.offset, 0);
+                                         scan->at.offset, flags);
         if (result != (int64_t)size)
             return fail_tail(recover, result < 0 ? (int)result : -EIO);
     }
@@ -372,8 +374,7 @@ static int take_over(struct recover *recover)
     struct wal_segments *segments = &wal->segments;
     const struct wal_scan *scan = &recover->scan;
     const struct io_ops *ops = wal->io->ops;
-    /* What was read may lie in a cache; from now on it counts. */
-    int err = segments->is_direct ? 0 : write_tail_again(recover);
+    int err = write_tail_again(recover);
     if (err)
         return err;
     uint32_t tail = scan->end.file;

@@ -428,6 +428,32 @@ static void test_idle_group_is_rewritten(void)
     end(&world);
 }
 
+/* A kill leaves a tail that may not be on the disk; the recovery that would put it there fails; the
+ * next one succeeds, and what it counts must outlive a power loss. */
+static void test_what_is_recovered_after_a_failed_recovery_is_durable(void)
+{
+    for (uint64_t n = 1; n < 120; n++) {
+        struct wal_world world;
+        world_init(&world, 917 + n);
+        world.entry_bytes_max = 2000;
+        CHECK(world_create(&world) == 0);
+        must_open(&world);
+        sim_crash_at_io(world.sim, 1, 20 + n, false, SIM_KEEP_ALL);
+        world_run(&world, 200);
+        world_reset(&world);
+        sim_disk_error(world.sim, 1, EIO, 1 + n % 3);
+        if (world_open(&world) == 0)
+            world_run(&world, 1);
+        sim_disk_error(world.sim, 1, EIO, 0);
+        world_reset(&world);
+        must_open(&world);
+        world_crash_at(&world, 1, SIM_LOSE_ALL);
+        world_run(&world, 1);
+        world_reset(&world);
+        end(&world);
+    }
+}
+
 int main(void)
 {
     RUN(test_workload_after_clean_close_is_recovered_whole);
@@ -436,6 +462,7 @@ int main(void)
     RUN(test_short_writes_are_written_again);
     RUN(test_failed_write_poisons);
     RUN(test_what_is_recovered_after_a_failed_sync_is_durable);
+    RUN(test_what_is_recovered_after_a_failed_recovery_is_durable);
     RUN(test_poisoned_log_refuses_staging);
     RUN(test_idle_log_marks_once);
     RUN(test_second_write_waits_for_bytes_and_a_third_for_a_slot);
