@@ -139,8 +139,8 @@ bool wal_can_write(const struct wal *wal, uint64_t waiting_bytes);
  * budget is not asked: what a follower is refused may be what truncates or commits, and so frees,
  * its own tail. Segments beyond the budget are made for it. */
 int wal_admits_entries(struct wal *wal);
-/* And within wal_bytes_max too, for what this node would propose? The same codes; RR_E_NO_SPACE: the
- * disk is full or the budget is used up. */
+/* And within wal_bytes_max too, for what this node would propose? The same codes; RR_E_NO_SPACE:
+ * the disk is full or the budget is used up. */
 int wal_admits_proposals(const struct wal *wal);
 /* End of turn: submits what may go, marks, keeps spares ready. Returns the next deadline
  * (UINT64_MAX: none). */

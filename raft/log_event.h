@@ -13,8 +13,8 @@
  *   %v const struct rr_conf_change_v2 *       %s const struct rr_conf_state *
  *   %e enum rr_err (negative, as int64_t in u64)
  *
- * Pointers in args are valid during the callback only. (The reference has two more lines, for errors
- * inside a tick, which cannot occur.)
+ * Pointers in args are valid during the callback only. (The reference has two more lines, for
+ * errors inside a tick, which cannot occur.)
  */
 #ifndef RR_RAFT_LOG_EVENT_H
 #define RR_RAFT_LOG_EVENT_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A few nodes of the core in memory with a network between them that a test can cut. Every message is
- * delivered at once unless the test drops it; jitter is 0, so every election timeout is 10 ticks.
+ * A few nodes of the core in memory with a network between them that a test can cut. Every message
+ * is delivered at once unless the test drops it; jitter is 0, so every election timeout is 10 ticks.
  */
 #ifndef RR_TESTS_RAFT_WORLD_H
 #define RR_TESTS_RAFT_WORLD_H
@@ -31,8 +31,8 @@ struct world {
     struct raft_heap heap;
 };
 
-/* `adjust` (may be NULL) changes a node's config before it is made. All nodes are voters and start from
- * a snapshot at index 1, term 1. */
+/* `adjust` (may be NULL) changes a node's config before it is made. All nodes are voters and start
+ * from a snapshot at index 1, term 1. */
 void world_begin(struct world *w, uint32_t count, void (*adjust)(struct rr_config *config));
 void world_end(struct world *w);
 
