@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A few nodes of the core in memory with a network between them that a test can cut. Every message
- * is delivered at once unless the test drops it; jitter is 0, so every election timeout is 10 ticks.
+ * is delivered at once unless the test drops it; jitter is 0, so every election timeout is 10
+ * ticks.
  */
 #ifndef RR_TESTS_RAFT_WORLD_H
 #define RR_TESTS_RAFT_WORLD_H
