@@ -45,6 +45,20 @@ static bool is_acceptable_snapshot(const struct rr_snapshot *snapshot)
            conf->learner_next_count <= CONFIG_PEERS_MAX;
 }
 
+/* May entries from a leader be logged? Not without room on the disk: they are refused before
+ * anything of them is acknowledged. Over its budget the log takes them only if nothing here can
+ * make room: what is committed will be snapshotted and go, however slow the state machine is; an
+ * uncommitted tail can only be committed or truncated by what comes. */
+static bool may_log_received(const struct rr_group *group)
+{
+    struct wal *wal = group->engine->wal;
+    bool can_compact = !group->is_snapshot_too_large &&
+                       group->staged.commit > group->log.snapshot->snapshot.metadata.index;
+    if (RR_UNLIKELY(can_compact && wal_admits_proposals(wal) != 0))
+        return false;
+    return wal_admits_entries(wal) == 0;
+}
+
 int loop_on_message(void *ctx, uint64_t from, uint64_t group_id, const struct rr_message *message)
 {
     struct rr_engine *engine = ctx;
@@ -61,10 +75,10 @@ int loop_on_message(void *ctx, uint64_t from, uint64_t group_id, const struct rr
                    (unsigned long long)from, reason);
         return RR_E_MALFORMED;
     }
-    /* No room for entries on the disk: they are refused before anything of them is acknowledged.
-     * What is left is a MsgApp that offers none; its commit may be what makes room. */
+    /* What is left of a refused append is a MsgApp that offers no entries; its commit may be what
+     * makes room. */
     struct rr_message offered = *message;
-    if (offered.entry_count && wal_admits_entries(engine->wal) != 0)
+    if (offered.entry_count && !may_log_received(group))
         offered.entry_count = 0;
     (void)rr_raw_node_step(group->node, &offered); /* what the core ignores is no event */
     return 0;
