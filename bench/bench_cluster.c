@@ -14,6 +14,9 @@
 #define RESULT_WAIT_MS  60000
 #define LEADER_TRIES    1000
 #define LEADER_PAUSE_NS 10000000
+#define SETTLE_PAUSE_NS 100000000
+#define SETTLE_ROUNDS   20u
+#define SETTLE_TRIES    100u
 
 static bool start_node(struct cluster *cluster, uint32_t node, const char *dir, const char *ports)
 {
@@ -52,6 +55,28 @@ static bool start_floor(struct cluster *cluster)
     return true;
 }
 
+/* After a start the logs zero spare segments for a while; what is measured begins when they rest. */
+static bool await_spares(struct cluster *cluster)
+{
+    struct timespec pause = {0, SETTLE_PAUSE_NS};
+    uint64_t before = UINT64_MAX;
+    for (uint32_t same = 0, try = 0; same < SETTLE_ROUNDS && try < SETTLE_TRIES; try++) {
+        uint64_t sum = 0;
+        for (uint32_t i = 0; i < cluster->node_count; i++) {
+            char line[1024];
+            uint64_t zeroed = 0;
+            if (!cluster_status(cluster, i, line, sizeof(line)))
+                return false;
+            control_u64(line, "zeroed", &zeroed);
+            sum += zeroed;
+        }
+        same = sum == before ? same + 1 : 0;
+        before = sum;
+        nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
 bool cluster_start(struct cluster *cluster, enum cluster_kind kind, const char *dir,
                    uint32_t node_count)
 {
@@ -75,7 +100,9 @@ bool cluster_start(struct cluster *cluster, enum cluster_kind kind, const char *
     for (uint32_t i = 0; i < node_count; i++)
         if (!await_line(cluster, i, "ready"))
             return false;
-    return kind == CLUSTER_FLOOR ? start_floor(cluster) : cluster_find_leader(cluster);
+    if (kind == CLUSTER_FLOOR)
+        return start_floor(cluster);
+    return cluster_find_leader(cluster) && await_spares(cluster);
 }
 
 void cluster_stop(struct cluster *cluster)

@@ -180,12 +180,12 @@ static void answer_status(struct replica *replica)
     rr_group_status(replica->group, &status);
     control_send(&replica->control,
                  "status leads=%d term=%llu commit=%llu applied=%llu last=%llu "
-                 "writes=%llu error=%d direct=%d ram=%d cpu=%.6f backend=%s",
+                 "writes=%llu zeroed=%llu error=%d direct=%d ram=%d cpu=%.6f backend=%s",
                  status.role == RR_STATE_LEADER, (unsigned long long)status.term,
                  (unsigned long long)status.commit, (unsigned long long)status.applied,
                  (unsigned long long)status.last_index, (unsigned long long)status.durable_writes,
-                 (int)status.error, status.durable_direct, status.ram_file_system, cpu_seconds(),
-                 status.backend);
+                 (unsigned long long)status.segments_zeroed, (int)status.error,
+                 status.durable_direct, status.ram_file_system, cpu_seconds(), status.backend);
 }
 
 static void *run_load(void *ctx)
