@@ -55,7 +55,8 @@ static bool start_floor(struct cluster *cluster)
     return true;
 }
 
-/* After a start the logs zero spare segments for a while; what is measured begins when they rest. */
+/* After a start the logs zero spare segments for a while; what is measured begins when they
+ * rest. */
 static bool await_spares(struct cluster *cluster)
 {
     struct timespec pause = {0, SETTLE_PAUSE_NS};

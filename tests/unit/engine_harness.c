@@ -285,11 +285,11 @@ uint64_t harness_propose(struct harness_node *node, uint32_t count, uint32_t siz
     uint64_t first = node->next_tag;
     for (uint32_t i = 0; i < count; i++) {
         int rc;
-        memset(bytes, (int)(node->next_tag & 0xff), size);
-        while ((rc = rr_propose(node->group, bytes, size, node->next_tag)) == RR_E_BUSY)
+        uint64_t tag = node->next_tag++; /* before its completion, which may take the next one */
+        memset(bytes, (int)(tag & 0xff), size);
+        while ((rc = rr_propose(node->group, bytes, size, tag)) == RR_E_BUSY)
             sched_yield();
         CHECK(rc == 0);
-        node->next_tag++;
     }
     free(bytes);
     return first;

@@ -131,7 +131,7 @@ static void test_counters_one_enter_per_write(void)
     node->repropose = true;
     node->repropose_left = 500;
     struct rr_group_status before = harness_status(node);
-    pump(node, 1, 1);
+    harness_propose(node, 1, 128);
     harness_wait_outcomes(node, 501);
     harness_sleep_ms(1100); /* a tick publishes */
     struct rr_group_status after = harness_status(node);
