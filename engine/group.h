@@ -28,7 +28,7 @@ struct held_response {
     struct rr_message message;    /* no pointers, but for a MsgStorageAppendResp's snapshot … */
     struct rr_snapshot snapshot;  /* … this one: index and term are all the core looks at */
     struct log_snapshot *restore; /* a reference: it waits until the state machine became this */
-    bool is_superseded;           /* DESIGN 4.7: a later ack of the same release says more */
+    bool is_superseded;           /* a later ack of the same release says more */
     uint32_t small_count;         /* entries of a small write, to be moved to a shared block … */
     uint64_t small_first;         /* … from here on */
 };
@@ -134,7 +134,7 @@ void group_set_conf_state(struct rr_group *group, const struct rr_conf_state *co
 
 /* ---- propose.c ----------------------------------------------------------- */
 
-/* Cuts waiting proposals into the log, as DESIGN 4.1 says when. */
+/* Cuts waiting proposals into the log when the log can take them. */
 void group_propose(struct rr_group *group, uint64_t now_ns);
 /* Every proposal in the queue completes with `status`. */
 void group_refuse_queued(struct rr_group *group, int status);

@@ -193,7 +193,7 @@ static bool waits_for_restore(struct rr_group *group, struct held_response *item
     return false;
 }
 
-/* DESIGN 4.7: an acknowledgement is dropped if a later one of the same release, to the same peer in
+/* An acknowledgement is dropped if a later one of the same release, to the same peer in
  * the same term, reaches as far. */
 static void mark_superseded(struct rr_group *group, uint32_t count)
 {

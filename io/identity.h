@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The data directory's identity (DESIGN section 7): cluster, node and instance id, format, feature
+ * The data directory's identity: cluster, node and instance id, format, feature
  * level and number of loops, in one checksummed file `identity`, published by write, fsync, rename,
  * sync_dir; and the lock that keeps a second process out. Blocking; called once when an engine
  * opens.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Frames between nodes over TCP (DESIGN section 8). Connections are one-way: this node sends on
+ * Frames between nodes over TCP. Connections are one-way: this node sends on
  * those it dials and receives on those it accepts. Hello both ways (hello.h), then frames
  * (proto/frame.h). Loop thread only.
  *

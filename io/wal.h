@@ -60,7 +60,7 @@ struct wal_state {
 };
 #define WAL_INLINE_SNAPSHOT_MAX (64u * 1024)
 
-/* A peer's identity as last accepted (DESIGN section 7). */
+/* A peer's identity as last accepted. */
 struct wal_peer {
     uint64_t node;
     uint64_t instance;
@@ -131,8 +131,7 @@ int wal_append_peer(struct wal *wal, const struct wal_peer *peer);
 uint64_t wal_staged_seq(const struct wal *wal);
 uint64_t wal_durable_seq(const struct wal *wal);
 
-/* May a write be started now (none in flight, or one and at least second_write_bytes_min wait)?
- * DESIGN 4.1. */
+/* May a write be started now (none in flight, or one and at least second_write_bytes_min wait)? */
 bool wal_can_write(const struct wal *wal, uint64_t waiting_bytes);
 /* Is there room on the disk for entries that a leader sends? 0; RR_E_BUSY: soon (a spare segment is
  * being made); RR_E_NO_SPACE: not before space returns or a group is compacted; RR_E_POISONED. The

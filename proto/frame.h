@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Frames on the wire (DESIGN section 8): a header of 32 bytes, little endian, then `length` bytes
+ * Frames on the wire: a header of 32 bytes, little endian, then `length` bytes
  * of body. The header has a checksum of its own, so that length and kind can be believed before the
  * body arrives; the body's checksum stands in the header and may be combined from those of its
  * parts.

@@ -19,7 +19,7 @@ extern "C" {
 struct rr_engine;
 struct rr_group;
 
-/* ---- state machine (DESIGN section 9) ------------------------------------ */
+/* ---- state machine --------------------------------------------------------- */
 
 /* One committed user entry: the bytes that were proposed. Valid during the call. */
 struct rr_apply_entry {
@@ -83,7 +83,7 @@ enum rr_create_mode {
 
 enum rr_backend { RR_BACKEND_AUTO = 0, RR_BACKEND_URING = 1, RR_BACKEND_POSIX = 2 };
 
-/* Zero means the default of DESIGN section 11. */
+/* Zero means the default (engine/config.c has the table). */
 struct rr_engine_options {
     size_t size;
     const char *dir;
