@@ -50,7 +50,16 @@ extern "C" {
     X(CANCELED, -31, "canceled")                                                                   \
     X(CONF_REFUSED, -32, "the configuration change was refused")                                   \
     X(STATE_MACHINE, -33, "the state machine reported an error")                                   \
-    X(BAD_ADDRESS, -34, "the address cannot be used")
+    X(BAD_ADDRESS, -34, "the address cannot be used")                                              \
+    X(CONF_IN_FLIGHT, -35, "another configuration change is in flight")                            \
+    X(LAGGING, -36, "the learner is too far behind to be promoted")                                \
+    X(NOT_VOTER, -37, "the node is not a voter of the group")                                      \
+    X(REMOVED, -38, "this node was removed from the group")                                        \
+    X(DEADLINE, -39, "the deadline passed")                                                        \
+    X(DIVERGED, -40, "the state machine differs from the leader's")                                \
+    X(STALE, -41, "nothing was heard from a leader for longer than was allowed")                   \
+    X(STALLED, -42, "the disk did not finish a write for longer than an election timeout")         \
+    X(QUORUM_LOST, -43, "no quorum answers")
 
 enum rr_err {
     RR_OK = 0,
