@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/group.h"
 
+#include "engine/engine_events.h"
 #include "io/address.h"
 #include "proto/base.h"
 #include "proto/codec.h"
@@ -77,6 +78,18 @@ void group_adopt(struct rr_engine *engine, struct command *command)
         group_stop(group, rc);
 }
 
+void group_note_lead(struct rr_group *group, uint64_t lead, uint64_t term)
+{
+    if (group->lead == lead)
+        return;
+    group->lead = lead;
+    engine_event(group->engine, &(struct rr_event){.kind = RR_EVENT_LEADER,
+                                                   .group = group->options.group_id,
+                                                   .node = lead,
+                                                   .term = term,
+                                                   .status = group->error});
+}
+
 void group_stop(struct rr_group *group, int error)
 {
     if (group->error)
@@ -88,6 +101,7 @@ void group_stop(struct rr_group *group, int error)
     proposal_queue_close(&group->queue);
     engine_log(group->engine, ENGINE_LOG_ERROR, "group %llu stops on this node: %s",
                (unsigned long long)group->options.group_id, rr_err_sentence(error));
+    group_note_lead(group, RR_NONE, group->staged.term);
     group_fail_all(group, RR_E_CLOSED);
 }
 

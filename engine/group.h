@@ -93,6 +93,7 @@ struct rr_group {
 
     /* Soft state as last seen. */
     uint8_t role;     /* enum rr_state */
+    uint64_t lead;    /* who leads; 0: nobody that this node knows */
     uint64_t applied; /* answered to the core */
 
     /* Snapshots. */
@@ -120,6 +121,8 @@ void group_adopt(struct rr_engine *engine, struct command *command);
 void group_free(struct rr_group *group);
 /* One turn; returns when the next is due. */
 uint64_t group_turn(struct rr_group *group, uint64_t now_ns);
+/* Who leads, as the core says or because the group stops; observers hear of a change. */
+void group_note_lead(struct rr_group *group, uint64_t lead, uint64_t term);
 /* Fail-stop: see the head of this file. */
 void group_stop(struct rr_group *group, int error);
 /* Every outcome that is still owed is given: proposals in the queue (`queued`), entries appended

@@ -287,10 +287,11 @@ static void note_soft_state(struct rr_group *group, const struct rr_soft_state *
     bool is_new_leader = soft->raft_state == RR_STATE_LEADER && group->role != RR_STATE_LEADER;
     group->role = soft->raft_state;
     group->status.published_ns = 0; /* tell readers soon */
-    if (!is_new_leader)
-        return;
     struct rr_basic_status core;
     rr_raw_node_basic_status(group->node, &core);
+    group_note_lead(group, soft->lead, core.hard_state.term);
+    if (!is_new_leader)
+        return;
     engine_log(engine, ENGINE_LOG_INFO, "group %llu: leader in term %llu",
                (unsigned long long)group->options.group_id,
                (unsigned long long)core.hard_state.term);

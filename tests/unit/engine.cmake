@@ -9,7 +9,10 @@ rr_test(NAME test_engine_cluster LABEL io SOURCES test_engine_cluster.c engine_h
         LIBS rr_engine Threads::Threads)
 rr_test(NAME test_engine_counters LABEL io SOURCES test_engine_counters.c engine_harness.c
         LIBS rr_engine Threads::Threads)
-rr_test(NAME test_engine_poison LABEL fast SOURCES test_engine_poison.c LIBS rr_engine rr_sim)
+rr_test(NAME test_engine_poison LABEL fast SOURCES test_engine_poison.c sim_cluster.c
+        LIBS rr_engine rr_sim)
+rr_test(NAME test_engine_events LABEL fast SOURCES test_engine_events.c sim_cluster.c
+        LIBS rr_engine rr_sim)
 rr_test(NAME test_engine_config LABEL fast SOURCES test_engine_config.c LIBS rr_engine)
 # They count, or wait for elections: what else runs on two processors would be in their way.
 set_tests_properties(test_engine_single test_engine_cluster test_engine_counters

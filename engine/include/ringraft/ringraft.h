@@ -83,6 +83,20 @@ enum rr_create_mode {
 
 enum rr_backend { RR_BACKEND_AUTO = 0, RR_BACKEND_URING = 1, RR_BACKEND_POSIX = 2 };
 
+/* What an application may want to know without asking. Fields that say nothing are 0. */
+enum rr_event_kind {
+    /* The group is led by `node` in `term`, as far as this node knows; node 0: by nobody. */
+    RR_EVENT_LEADER = 1,
+};
+
+struct rr_event {
+    size_t size;
+    enum rr_event_kind kind;
+    uint64_t group, node, term, index;
+    int32_t status;   /* an enum rr_err where something is wrong, or 0 */
+    const char *text; /* a sentence for humans, valid during the call; may be NULL */
+};
+
 /* Zero means the default (engine/config.c has the table). */
 struct rr_engine_options {
     size_t size;
@@ -103,6 +117,10 @@ struct rr_engine_options {
     uint32_t peer_queue_bytes_max;
     void (*log)(void *ctx, int level, const char *line); /* rare lines for humans; NULL: silent */
     void *log_ctx;
+    /* Comes on the loop's thread and holds it: it must not block; it may call whatever never waits.
+     * NULL: nobody listens. */
+    void (*on_event)(void *ctx, const struct rr_event *event);
+    void *event_ctx;
 };
 
 int rr_engine_open(const struct rr_engine_options *options, struct rr_engine **engine,
