@@ -2,6 +2,7 @@
 rr_test(NAME test_proposal_queue LABEL fast SOURCES test_proposal_queue.c
         LIBS rr_engine rr_proto Threads::Threads)
 rr_test(NAME test_outcomes LABEL fast SOURCES test_outcomes.c LIBS rr_engine rr_proto)
+rr_test(NAME test_members LABEL fast SOURCES test_members.c LIBS rr_engine rr_proto)
 rr_test(NAME test_log_cache LABEL fast SOURCES test_log_cache.c LIBS rr_engine rr_proto)
 rr_test(NAME test_engine_single LABEL io SOURCES test_engine_single.c engine_harness.c
         LIBS rr_engine Threads::Threads)

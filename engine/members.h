@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A group's address book: its members and where they listen, the ids that were removed and may not
+ * come back, and a hash of the configuration it was bootstrapped with. A function of the log alone:
+ * the first snapshot holds the initial voters, each committed conf change brings the addresses of
+ * those it adds in its Context, every later snapshot carries the book as of its index. So every
+ * node that has applied the same index holds the same book, and a node that only knows one address
+ * learns the others.
+ *
+ * One per group, as of `applied`. Loop thread only (opening: the opening thread). Who is a voter or
+ * a learner is not kept here: that is the ConfState's.
+ *
+ * Failure path: bytes that no node wrote are RR_E_MALFORMED and change nothing.
+ */
+#ifndef RR_ENGINE_MEMBERS_H
+#define RR_ENGINE_MEMBERS_H
+
+#include "engine/config.h"
+#include "io/address.h"
+
+/* An id is never used again; so many of the latest removals are remembered. */
+#define MEMBERS_REMOVED_MAX 1024u
+/* No encoded book is larger. */
+#define MEMBERS_ENCODED_MAX (16u * 1024)
+
+struct member {
+    uint64_t node;
+    char address[IO_ADDRESS_TEXT_SIZE]; /* "": nobody said it */
+};
+
+struct members {
+    struct member list[CONFIG_PEERS_MAX]; /* ascending ids */
+    uint32_t count;
+    uint32_t removed_count;
+    uint32_t removed_cap;
+    uint64_t *removed; /* oldest removal first */
+    uint64_t genesis;  /* of the configuration it began with; 0: not known */
+};
+
+void members_init(struct members *members);
+void members_fini(struct members *members);
+
+/* The book of a new group, the same on each of its voters whatever the order of `voters`. */
+void members_begin(struct members *members, const struct rr_peer_address *voters, uint32_t count);
+
+const struct member *members_find(const struct members *members, uint64_t node);
+bool members_is_removed(const struct members *members, uint64_t node);
+
+/* A change led to `conf_state`; `added` (with `size` bytes; the change's Context) is an encoded
+ * book with those it adds. Members that are in no list of conf_state any more become removed. */
+int members_follow(struct members *members, const struct rr_conf_state *conf_state,
+                   const uint8_t *added, size_t size);
+
+size_t members_encoded_size(const struct members *members);
+/* Returns the end. */
+uint8_t *members_encode(const struct members *members, uint8_t *at);
+/* Replaces what `members` (initialised) held. RR_E_MALFORMED, RR_E_NO_MEMORY: it is unchanged. */
+int members_decode(struct members *members, const uint8_t *bytes, size_t size);
+
+void members_check(const struct members *members);
+
+#endif
