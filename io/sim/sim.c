@@ -79,7 +79,7 @@ uint64_t sim_trace_hash(const struct sim *sim)
 
 static uint64_t io_sim_now(struct io *io)
 {
-    return machine_of(io)->sim->now;
+    return machine_now(machine_of(io));
 }
 
 static uint64_t io_sim_random(struct io *io)
@@ -135,7 +135,7 @@ struct sim *sim_new(uint64_t seed)
     return sim;
 }
 
-static struct machine *machine_at(const struct sim *sim, uint32_t number)
+struct machine *sim_machine_at(const struct sim *sim, uint32_t number)
 {
     RR_ASSERT(number >= 1 && number <= SIM_MACHINES_MAX && sim->machines[number - 1]);
     return sim->machines[number - 1];
@@ -157,6 +157,7 @@ struct io *sim_machine(struct sim *sim, uint32_t number)
     machine->latency_min_ns = 50000;
     machine->latency_max_ns = 300000;
     machine->next_port = 40000;
+    machine->clock_ppm = 1000000;
     disk_init(&machine->disk, sim->seed + number);
     sim->machines[number - 1] = machine;
     return &machine->io;
@@ -175,6 +176,8 @@ static void crash(struct machine *machine, bool power, enum sim_power_loss how)
         return;
     sim_trace(machine->sim, machine->number, power, how);
     machine->is_crashed = true;
+    machine->is_paused = false;
+    machine->has_missed_turn = false;
     machine->lost_power = power;
     machine->crash_countdown = 0;
     machine_forget_loop(machine);
@@ -184,17 +187,17 @@ static void crash(struct machine *machine, bool power, enum sim_power_loss how)
 
 void sim_kill(struct sim *sim, uint32_t number)
 {
-    crash(machine_at(sim, number), false, SIM_KEEP_ALL);
+    crash(sim_machine_at(sim, number), false, SIM_KEEP_ALL);
 }
 
 void sim_power_loss(struct sim *sim, uint32_t number, enum sim_power_loss how)
 {
-    crash(machine_at(sim, number), true, how);
+    crash(sim_machine_at(sim, number), true, how);
 }
 
 bool sim_crashed(const struct sim *sim, uint32_t number)
 {
-    return machine_at(sim, number)->is_crashed;
+    return sim_machine_at(sim, number)->is_crashed;
 }
 
 bool machine_crash_point(struct machine *machine)
@@ -211,7 +214,7 @@ bool machine_crash_point(struct machine *machine)
 void sim_crash_at_io(struct sim *sim, uint32_t number, uint64_t countdown, bool power,
                      enum sim_power_loss how)
 {
-    struct machine *machine = machine_at(sim, number);
+    struct machine *machine = sim_machine_at(sim, number);
     machine->crash_countdown = countdown;
     machine->crash_power = power;
     machine->crash_how = how;
@@ -219,12 +222,12 @@ void sim_crash_at_io(struct sim *sim, uint32_t number, uint64_t countdown, bool 
 
 uint64_t sim_crash_points(const struct sim *sim, uint32_t number)
 {
-    return machine_at(sim, number)->crash_points;
+    return sim_machine_at(sim, number)->crash_points;
 }
 
 void sim_reset(struct sim *sim, uint32_t number)
 {
-    struct machine *machine = machine_at(sim, number);
+    struct machine *machine = sim_machine_at(sim, number);
 
     RR_ASSERT(!sim->in_event && !machine->is_looping);
     RR_ASSERT(!machine->flights && !machine->completed.first); /* join came first */
@@ -258,101 +261,4 @@ void sim_free(struct sim *sim)
     RR_ASSERT(sim->heap.count == 0);
     sim_heap_fini(&sim->heap);
     free(sim);
-}
-
-/* ---- faults -------------------------------------------------------------- */
-
-void sim_cut(struct sim *sim, uint32_t from, uint32_t to, bool cut)
-{
-    (void)machine_at(sim, from);
-    (void)machine_at(sim, to);
-    if (sim->cut[from - 1][to - 1] == cut)
-        return;
-    sim->cut[from - 1][to - 1] = cut;
-    stream_link_changed(sim, from, to);
-}
-
-void sim_net_delay(struct sim *sim, uint64_t min_ns, uint64_t max_ns)
-{
-    RR_ASSERT(min_ns <= max_ns);
-    sim->net_delay_min_ns = min_ns;
-    sim->net_delay_max_ns = max_ns;
-}
-
-void sim_disk_error(struct sim *sim, uint32_t number, int err, uint64_t countdown)
-{
-    RR_ASSERT(err > 0);
-    machine_at(sim, number)->error = err;
-    machine_at(sim, number)->error_countdown = countdown;
-}
-
-void sim_disk_capacity(struct sim *sim, uint32_t number, uint64_t bytes)
-{
-    machine_at(sim, number)->disk.capacity = bytes;
-}
-
-uint64_t sim_disk_used(const struct sim *sim, uint32_t number)
-{
-    return machine_at(sim, number)->disk.used;
-}
-
-void sim_disk_latency(struct sim *sim, uint32_t number, uint64_t min_ns, uint64_t max_ns)
-{
-    RR_ASSERT(min_ns <= max_ns);
-    machine_at(sim, number)->latency_min_ns = min_ns;
-    machine_at(sim, number)->latency_max_ns = max_ns;
-}
-
-void sim_disk_short_writes(struct sim *sim, uint32_t number, uint32_t per_mille)
-{
-    RR_ASSERT(per_mille <= 1000);
-    machine_at(sim, number)->short_per_mille = per_mille;
-}
-
-void sim_disk_buffered(struct sim *sim, uint32_t number, bool buffered)
-{
-    machine_at(sim, number)->is_buffered = buffered;
-}
-
-/* ---- the oracle's view --------------------------------------------------- */
-
-int64_t sim_durable_read(struct sim *sim, uint32_t number, const char *path, void *buf, size_t size,
-                         uint64_t offset)
-{
-    const struct inode *inode = disk_durable_find(&machine_at(sim, number)->disk, path);
-    if (!inode)
-        return -ENOENT;
-    if (offset >= inode->durable_size || size == 0)
-        return 0;
-    size_t count = (size_t)rr_min_u64(size, inode->durable_size - offset);
-    memcpy(buf, inode->durable + offset, count);
-    return (int64_t)count;
-}
-
-int sim_durable_list(struct sim *sim, uint32_t number, const char *dir,
-                     void (*each)(void *ctx, const char *name), void *ctx)
-{
-    return disk_list(&machine_at(sim, number)->disk, true, dir, each, ctx);
-}
-
-uint64_t sim_durable_version(const struct sim *sim, uint32_t number)
-{
-    return machine_at(sim, number)->disk.version;
-}
-
-int sim_corrupt(struct sim *sim, uint32_t number, const char *path, uint64_t offset,
-                const void *bytes, size_t size)
-{
-    struct machine *machine = machine_at(sim, number);
-    struct inode *inode = disk_durable_find(&machine->disk, path);
-    struct iovec iov = {(void *)(uintptr_t)bytes, size};
-
-    RR_ASSERT(machine->is_crashed || !machine->is_looping);
-    if (!inode)
-        return -ENOENT;
-    int64_t result = disk_write(&machine->disk, inode, &iov, 1, size, offset);
-    if (result < 0)
-        return (int)result;
-    disk_sync_range(&machine->disk, inode, offset, size);
-    return 0;
 }

@@ -28,6 +28,14 @@ enum sim_power_loss {
     SIM_POWER_LOSS_COUNT,
 };
 
+enum sim_damage {
+    SIM_DAMAGE_FLIP,       /* some bits of the sector are others */
+    SIM_DAMAGE_ZERO,       /* it reads as zeros */
+    SIM_DAMAGE_UNREADABLE, /* -EIO */
+    SIM_DAMAGE_STALE,      /* it reads as another sector's content, or as its own of before */
+    SIM_DAMAGE_COUNT,
+};
+
 struct sim *sim_new(uint64_t seed);
 void sim_free(struct sim *sim);
 
@@ -70,13 +78,35 @@ void sim_crash_at_io(struct sim *sim, uint32_t number, uint64_t countdown, bool 
 /* How many such points the machine has passed: a test crashes at each of them in turn. */
 uint64_t sim_crash_points(const struct sim *sim, uint32_t number);
 
+/* SIGSTOP: no turn and no job of the process runs; the kernel goes on for it. Ends with a crash. */
+void sim_pause(struct sim *sim, uint32_t number, bool paused);
+/* How fast the machine's clock runs, in millionths; before its process starts. */
+void sim_clock_rate(struct sim *sim, uint32_t number, uint32_t ppm);
+
 /* Faults of the network. A cut direction holds bytes back; when it heals, each connection that was
  * held resumes after a retransmission delay, or is reset, by chance. */
 void sim_cut(struct sim *sim, uint32_t from, uint32_t to, bool cut);
 void sim_net_delay(struct sim *sim, uint64_t min_ns, uint64_t max_ns);
+/* So many of a million sends arrive with a bit of theirs flipped. */
+void sim_net_corrupt(struct sim *sim, uint32_t per_million);
 
 /* Faults of a disk. The n-th write or sync from now on fails with -err, whatever it left behind. */
 void sim_disk_error(struct sim *sim, uint32_t number, int err, uint64_t countdown);
+/* The n-th read from now on fails with -EIO. */
+void sim_disk_read_error(struct sim *sim, uint32_t number, uint64_t countdown);
+/* Nothing the disk is asked to do completes, until it is healed; jobs of workers that use it wait
+ * too. Blocking calls of the opening thread are not held: do not open or close a node meanwhile. */
+void sim_disk_hang(struct sim *sim, uint32_t number, bool hangs);
+/* The n-th submitted write from now on completes and never arrives: its place keeps what was there.
+ * `misdirected`: another place of the file reads as what was written. */
+void sim_disk_lose_write(struct sim *sim, uint32_t number, uint64_t countdown, bool misdirected);
+/* The sector at this offset is damaged until it is written or repaired; -ENOENT: there is none. */
+int sim_damage(struct sim *sim, uint32_t number, const char *path, uint64_t offset,
+               enum sim_damage how);
+/* From this offset on. */
+void sim_damage_repair(struct sim *sim, uint32_t number, const char *path, uint64_t offset);
+void sim_damage_repair_all(struct sim *sim, uint32_t number);
+bool sim_is_damaged(const struct sim *sim, uint32_t number);
 void sim_disk_capacity(struct sim *sim, uint32_t number, uint64_t bytes);
 /* Sum of the sizes of all files. */
 uint64_t sim_disk_used(const struct sim *sim, uint32_t number);
@@ -97,6 +127,13 @@ uint64_t sim_durable_version(const struct sim *sim, uint32_t number);
 /* Offline surgery on a machine whose process is down: the bytes are changed durably. */
 int sim_corrupt(struct sim *sim, uint32_t number, const char *path, uint64_t offset,
                 const void *bytes, size_t size);
+
+/* A copy of what is durable on a machine, and putting one in the place of a machine's disk, whose
+ * process is down. NULL: an empty disk. The copy stays the caller's. */
+struct sim_disk_image;
+struct sim_disk_image *sim_disk_copy(const struct sim *sim, uint32_t number);
+void sim_disk_replace(struct sim *sim, uint32_t number, const struct sim_disk_image *image);
+void sim_disk_image_free(struct sim_disk_image *image);
 
 /* A hash over all events so far (kind, machine, time, sizes, bytes). */
 uint64_t sim_trace_hash(const struct sim *sim);

@@ -17,6 +17,14 @@ void disk_init(struct disk *disk, uint64_t seed)
     names_make_root(disk);
 }
 
+/* The bytes of an unsynced write that a later one replaced. */
+struct disk_shadow {
+    struct disk_shadow *next;
+    uint64_t sector;
+    uint64_t sequence;
+    uint8_t bytes[DISK_SECTOR];
+};
+
 void disk_fini(struct disk *disk)
 {
     names_fini(disk);
@@ -39,6 +47,19 @@ struct inode *inode_new(struct disk *disk, bool is_dir)
     return inode;
 }
 
+static void drop_shadows(struct inode *inode, uint64_t first, uint64_t end)
+{
+    for (struct disk_shadow **at = &inode->shadows; *at;) {
+        struct disk_shadow *shadow = *at;
+        if (shadow->sector < first || shadow->sector >= end) {
+            at = &shadow->next;
+            continue;
+        }
+        *at = shadow->next;
+        free(shadow);
+    }
+}
+
 void disk_put(struct disk *disk, struct inode *inode)
 {
     RR_ASSERT(inode->refs > 0);
@@ -54,6 +75,8 @@ void disk_put(struct disk *disk, struct inode *inode)
     free(inode->cache);
     free(inode->durable);
     free(inode->dirty);
+    drop_shadows(inode, 0, UINT64_MAX);
+    damage_clear(inode, 0, UINT64_MAX);
     free(inode);
 }
 
@@ -75,10 +98,29 @@ static void grow(struct inode *inode, uint64_t size)
     inode->cap = cap;
 }
 
+static void keep_shadow(struct inode *inode, uint64_t sector)
+{
+    struct disk_shadow *shadow = malloc(sizeof(*shadow));
+    RR_ASSERT(shadow);
+    shadow->next = inode->shadows;
+    shadow->sector = sector;
+    shadow->sequence = inode->dirty[sector];
+    memcpy(shadow->bytes, inode->cache + sector * DISK_SECTOR, DISK_SECTOR);
+    inode->shadows = shadow;
+}
+
+/* Before the cache changes. */
 static void mark_dirty(struct disk *disk, struct inode *inode, uint64_t offset, uint64_t size)
 {
-    for (uint64_t s = offset / DISK_SECTOR; s * DISK_SECTOR < offset + size; s++)
+    uint64_t first = offset / DISK_SECTOR, end = (offset + size + DISK_SECTOR - 1) / DISK_SECTOR;
+
+    for (uint64_t s = first; s < end; s++) {
+        if (inode->dirty[s] != 0 && inode->dirty[s] != disk->sequence)
+            keep_shadow(inode, s);
         inode->dirty[s] = disk->sequence;
+    }
+    if (inode->damage)
+        damage_clear(inode, first, end);
 }
 
 static void set_size(struct disk *disk, struct inode *inode, uint64_t size)
@@ -93,7 +135,8 @@ int64_t disk_read(const struct inode *inode, void *buf, size_t size, uint64_t of
         return 0;
     size_t count = (size_t)rr_min_u64(size, inode->size - offset);
     memcpy(buf, inode->cache + offset, count);
-    return (int64_t)count;
+    int err = inode->damage ? damage_show(inode, buf, count, offset) : 0;
+    return err ? err : (int64_t)count;
 }
 
 int64_t disk_write(struct disk *disk, struct inode *inode, const struct iovec *iov,
@@ -127,8 +170,8 @@ int disk_truncate(struct disk *disk, struct inode *inode, uint64_t size)
     grow(inode, size);
     disk->sequence++;
     if (size < inode->size) {
-        memset(inode->cache + size, 0, (size_t)(inode->size - size));
         mark_dirty(disk, inode, size, inode->size - size);
+        memset(inode->cache + size, 0, (size_t)(inode->size - size));
     }
     set_size(disk, inode, size);
     return 0;
@@ -138,6 +181,26 @@ static void make_durable(struct inode *inode, uint64_t sector)
 {
     memcpy(inode->durable + sector * DISK_SECTOR, inode->cache + sector * DISK_SECTOR, DISK_SECTOR);
     inode->dirty[sector] = 0;
+    if (inode->shadows)
+        drop_shadows(inode, sector, sector + 1);
+}
+
+/* Of what this sector held since the last sync and was replaced: the newest up to `sequence`. */
+static const struct disk_shadow *find_shadow(const struct inode *inode, uint64_t sector,
+                                             uint64_t sequence)
+{
+    const struct disk_shadow *shadow = inode->shadows;
+    while (shadow && (shadow->sector != sector || shadow->sequence > sequence))
+        shadow = shadow->next;
+    return shadow;
+}
+
+/* An older content of the sector reached the disk; the newest may yet. */
+static void make_shadow_durable(struct inode *inode, uint64_t sector, uint64_t sequence)
+{
+    const struct disk_shadow *shadow = find_shadow(inode, sector, sequence);
+    if (shadow)
+        memcpy(inode->durable + sector * DISK_SECTOR, shadow->bytes, DISK_SECTOR);
 }
 
 void disk_sync_range(struct disk *disk, struct inode *inode, uint64_t offset, uint64_t size)
@@ -151,9 +214,12 @@ void disk_sync_range(struct disk *disk, struct inode *inode, uint64_t offset, ui
 void disk_sync(struct disk *disk, struct inode *inode, uint64_t sequence)
 {
     disk->version++;
-    for (uint64_t s = 0; s < inode->cap / DISK_SECTOR; s++)
+    for (uint64_t s = 0; s < inode->cap / DISK_SECTOR; s++) {
         if (inode->dirty[s] != 0 && inode->dirty[s] <= sequence)
             make_durable(inode, s);
+        else if (inode->dirty[s] != 0)
+            make_shadow_durable(inode, s, sequence);
+    }
     inode->durable_size = inode->size;
 }
 
@@ -165,6 +231,7 @@ void disk_sync_failed(struct disk *disk, struct inode *inode)
             make_durable(inode, s);
         inode->dirty[s] = 0;
     }
+    drop_shadows(inode, 0, UINT64_MAX);
 }
 
 /* The unsynced write that SIM_TEAR_ONE breaks: the newest in half of the cases (writes that were in
@@ -201,18 +268,32 @@ static void tear(struct disk *disk, struct inode *inode, uint64_t torn)
     }
 }
 
+/* Which of the contents that an unsynced sector had is there when power returns. */
+static void choose_survivor(struct disk *disk, struct inode *inode, uint64_t sector,
+                            enum sim_power_loss how, uint64_t torn)
+{
+    bool is_newest = how == SIM_KEEP_ALL || (how == SIM_TEAR_ONE && inode->dirty[sector] < torn) ||
+                     (how == SIM_KEEP_RANDOM && stream_chance(&disk->chance, 1, 2));
+
+    if (is_newest)
+        make_durable(inode, sector);
+    else if (how == SIM_TEAR_ONE && torn != 0)
+        make_shadow_durable(inode, sector, torn - 1);
+    else if (how == SIM_KEEP_RANDOM && inode->shadows && stream_chance(&disk->chance, 1, 2))
+        make_shadow_durable(inode, sector, stream_between(&disk->chance, 1, disk->sequence));
+}
+
 static void lose_power(struct disk *disk, struct inode *inode, enum sim_power_loss how,
                        uint64_t torn)
 {
     if (how == SIM_TEAR_ONE && torn != 0)
         tear(disk, inode, torn);
     for (uint64_t s = 0; s < inode->cap / DISK_SECTOR; s++) {
-        if (inode->dirty[s] != 0 &&
-            (how == SIM_KEEP_ALL || (how == SIM_TEAR_ONE && inode->dirty[s] < torn) ||
-             (how == SIM_KEEP_RANDOM && stream_chance(&disk->chance, 1, 2))))
-            make_durable(inode, s);
+        if (inode->dirty[s] != 0)
+            choose_survivor(disk, inode, s, how, torn);
         inode->dirty[s] = 0;
     }
+    drop_shadows(inode, 0, UINT64_MAX);
     if (how == SIM_KEEP_ALL || (how != SIM_LOSE_ALL && stream_chance(&disk->chance, 1, 2)))
         inode->durable_size = inode->size;
     set_size(disk, inode, inode->durable_size);
@@ -232,4 +313,35 @@ void disk_power_loss(struct disk *disk, enum sim_power_loss how)
         disk->inodes[i]->is_locked = false;
     }
     names_power_loss(disk, how);
+}
+
+/* A file of its own with the durable bytes of another; everything in it is durable. */
+static struct inode *copy_durable(struct disk *disk, const struct inode *from)
+{
+    struct inode *inode = inode_new(disk, from->is_dir);
+    if (from->durable_size == 0)
+        return inode;
+    grow(inode, from->durable_size);
+    memcpy(inode->durable, from->durable, (size_t)from->durable_size);
+    memcpy(inode->cache, from->durable, (size_t)from->durable_size);
+    inode->durable_size = from->durable_size;
+    set_size(disk, inode, from->durable_size);
+    return inode;
+}
+
+void disk_replace(struct disk *disk, const struct disk *from)
+{
+    names_fini(disk);
+    RR_ASSERT(disk->inode_count == 0); /* else a file is open */
+    disk->version++;
+    disk->sequence++;
+    names_make_root(disk);
+    for (size_t i = 0; from && i < from->durable.count; i++) {
+        const struct disk_name *name = &from->durable.names[i];
+        if (name->path[1] == 0)
+            continue; /* the root */
+        struct inode *inode = copy_durable(disk, name->inode);
+        names_set(disk, name->path, inode);
+        disk_put(disk, inode);
+    }
 }

@@ -4,12 +4,16 @@
  * would survive (the durable image) are kept apart.
  *
  * - Data by 512-byte sector: a write changes the cache and marks its sectors with its sequence
- *   number; sync makes sectors durable. A failed sync leaves the pages clean, durable or not.
+ *   number; sync makes sectors durable. A failed sync leaves the pages clean, durable or not. What
+ *   an unsynced write overwrote, itself unsynced, is remembered: it may be what survives.
  * - The size of a file: durable by a sync of the file, or by a synced write that grew it.
  * - Names (create, mkdir, rename, unlink): durable by a sync of the directory, never by a sync of
  * the file. A rename happens whole or not at all.
  *
  * Power loss applies the chosen mode to all three and then forgets the cache. Results are -errno.
+ *
+ * Damage (sim_damage.c) lies over a file's sectors without touching either image: the process reads
+ * other bytes than the model knows, or an error, until the sector is written again.
  */
 #ifndef RR_IO_SIM_DISK_H
 #define RR_IO_SIM_DISK_H
@@ -20,14 +24,19 @@
 #define DISK_SECTOR 512u
 #define DISK_BLOCK  4096u /* alignment of O_DIRECT, and what a short write is cut at */
 
+struct disk_shadow; /* an unsynced sector that a later unsynced write replaced */
+struct disk_damage; /* a sector that reads as something else, or not at all */
+
 /* A file or directory. */
 struct inode {
     uint32_t refs; /* names, pending name changes, open files, writes in flight */
     bool is_dir;
     bool is_locked;
-    uint8_t *cache;        /* room for `cap` bytes; zero beyond size */
-    uint8_t *durable;      /* the same; */
-    uint64_t *dirty;       /* per sector: sequence of the last unsynced write to it, or 0 */
+    uint8_t *cache;              /* room for `cap` bytes; zero beyond size */
+    uint8_t *durable;            /* the same; */
+    uint64_t *dirty;             /* per sector: sequence of the last unsynced write to it, or 0 */
+    struct disk_shadow *shadows; /* newest first */
+    struct disk_damage *damage;
     uint64_t cap;          /* a multiple of DISK_BLOCK */
     uint64_t size;         /* as the process sees it */
     uint64_t durable_size; /* as it would be after a power loss */
@@ -67,6 +76,7 @@ void disk_fini(struct disk *disk);
 /* flags: enum io_open_flags. The inode carries a reference for the caller. */
 int disk_open(struct disk *disk, const char *path, unsigned flags, struct inode **inode);
 void disk_put(struct disk *disk, struct inode *inode);
+/* As the process sees it, damage included: -EIO where a sector cannot be read. */
 int64_t disk_read(const struct inode *inode, void *buf, size_t size, uint64_t offset);
 /* Into the cache: at most `limit` bytes of the vector. Returns bytes, or -ENOSPC (nothing changed).
  */
@@ -87,6 +97,18 @@ int disk_list(const struct disk *disk, bool durable, const char *path,
               void (*each)(void *ctx, const char *name), void *ctx);
 
 void disk_power_loss(struct disk *disk, enum sim_power_loss how);
+/* Everything on `disk` goes; what is durable in `from` takes its place. NULL: nothing does. No file
+ * is open. */
+void disk_replace(struct disk *disk, const struct disk *from);
+
+/* ---- sim_damage.c -------------------------------------------------------- */
+/* One sector reads as `how` says; `bytes` (DISK_SECTOR of them) for SIM_DAMAGE_STALE only. */
+void damage_add(struct disk *disk, struct inode *inode, uint64_t sector, enum sim_damage how,
+                const uint8_t *bytes);
+/* Sectors in [first, end) are as they should be again. */
+void damage_clear(struct inode *inode, uint64_t first, uint64_t end);
+/* `buf` holds what the cache says of this range. 0, or -EIO. */
+int damage_show(const struct inode *inode, uint8_t *buf, size_t size, uint64_t offset);
 /* NULL if no such name would survive. */
 struct inode *disk_durable_find(const struct disk *disk, const char *path);
 

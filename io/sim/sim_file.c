@@ -11,6 +11,7 @@
 #include "io/sim/sim_machine.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 static bool is_aligned(const struct slot *slot, const struct iovec *iov, uint32_t count,
                        uint64_t offset)
@@ -46,20 +47,26 @@ static int take_error(struct machine *machine)
     return machine->error;
 }
 
+/* A read that is to fail. */
+static bool takes_read_error(struct machine *machine)
+{
+    return machine->read_error_countdown != 0 && --machine->read_error_countdown == 0;
+}
+
 /* ---- ops ----------------------------------------------------------------- */
 
 static void done_read(struct flight *flight)
 {
     struct io_op *op = flight->op;
     uint64_t offset = op->offset;
-    int64_t total = 0;
+    int64_t total = 0, part = takes_read_error(flight->machine) ? -EIO : 0;
 
-    for (uint32_t i = 0; i < op->iov_count; i++) {
-        int64_t part = disk_read(flight->inode, op->iov[i].iov_base, op->iov[i].iov_len, offset);
+    for (uint32_t i = 0; i < op->iov_count && part >= 0; i++) {
+        part = disk_read(flight->inode, op->iov[i].iov_base, op->iov[i].iov_len, offset);
         total += part;
         offset += (uint64_t)part;
     }
-    flight_complete(flight, total);
+    flight_complete(flight, part < 0 ? part : total);
 }
 
 /* A failed write leaves any part of itself, unsynced. */
@@ -72,6 +79,41 @@ static void fail_write(struct flight *flight, int err)
         disk_write(disk, flight->inode, flight->op->iov, flight->op->iov_count, part,
                    flight->op->offset);
     flight_complete(flight, -err);
+}
+
+/* The write of [first, end) did not arrive: `before` is what lies there; it may lie elsewhere. */
+static void lose_write(struct machine *machine, struct inode *inode, uint64_t first, uint64_t end,
+                       const uint8_t *before)
+{
+    struct disk *disk = &machine->disk;
+    uint64_t sectors = rr_max_u64(inode->size / DISK_SECTOR, 1);
+    uint64_t victim = stream_below(&disk->chance, sectors) & ~(DISK_BLOCK / DISK_SECTOR - 1);
+
+    for (uint64_t s = first; machine->misdirects && s < end && victim < sectors; s++, victim++)
+        damage_add(disk, inode, victim, SIM_DAMAGE_STALE, inode->cache + s * DISK_SECTOR);
+    for (uint64_t s = first; s < end; s++)
+        damage_add(disk, inode, s, SIM_DAMAGE_STALE, before + (s - first) * DISK_SECTOR);
+}
+
+/* As disk_write, and the disk may be lying. */
+static int64_t write_or_lose(struct flight *flight, size_t limit)
+{
+    struct machine *machine = flight->machine;
+    const struct io_op *op = flight->op;
+    bool is_lost = machine->lost_write_countdown != 0 && --machine->lost_write_countdown == 0;
+    uint64_t first = op->offset / DISK_SECTOR;
+    uint64_t end = (op->offset + limit + DISK_SECTOR - 1) / DISK_SECTOR;
+    uint8_t *before = is_lost ? calloc(end - first, DISK_SECTOR) : NULL;
+
+    RR_ASSERT(!is_lost || before);
+    if (is_lost)
+        (void)disk_read(flight->inode, before, (end - first) * DISK_SECTOR, first * DISK_SECTOR);
+    int64_t result =
+        disk_write(&machine->disk, flight->inode, op->iov, op->iov_count, limit, op->offset);
+    if (is_lost && result == (int64_t)limit)
+        lose_write(machine, flight->inode, first, end, before);
+    free(before);
+    return result;
 }
 
 static void done_write(struct flight *flight)
@@ -89,8 +131,7 @@ static void done_write(struct flight *flight)
     if (limit > DISK_BLOCK && stream_chance(&machine->disk.chance, machine->short_per_mille, 1000))
         limit =
             (size_t)stream_between(&machine->disk.chance, 1, (limit - 1) / DISK_BLOCK) * DISK_BLOCK;
-    int64_t result =
-        disk_write(&machine->disk, flight->inode, op->iov, op->iov_count, limit, op->offset);
+    int64_t result = write_or_lose(flight, limit);
     if (result > 0 && (op->flags & IO_DSYNC))
         disk_sync_range(&machine->disk, flight->inode, op->offset, (uint64_t)result);
     flight_complete(flight, result);
@@ -112,6 +153,9 @@ static void run_file(struct sim_event *event)
 {
     struct flight *flight = RR_CONTAINER_OF(event, struct flight, event);
 
+    flight->is_hung = flight->machine->is_hung;
+    if (flight->is_hung)
+        return; /* sim_file_release comes */
     switch (flight->op->kind) {
     case IO_READ:
         done_read(flight);
@@ -123,6 +167,20 @@ static void run_file(struct sim_event *event)
         done_sync(flight);
         break;
     }
+}
+
+static void schedule(struct flight *flight)
+{
+    struct machine *machine = flight->machine;
+    sim_schedule(machine->sim, &flight->event,
+                 machine->sim->now + stream_between(&machine->disk.chance, machine->latency_min_ns,
+                                                    machine->latency_max_ns));
+}
+
+void sim_file_release(struct flight *flight)
+{
+    flight->is_hung = false;
+    schedule(flight);
 }
 
 void sim_file_submit(struct flight *flight)
@@ -139,9 +197,7 @@ void sim_file_submit(struct flight *flight)
     RR_ASSERT(op->kind != IO_WRITE ||
               overlaps_none(machine, flight, slot->inode, op->offset, flight->size));
     flight->event.run = run_file;
-    sim_schedule(machine->sim, &flight->event,
-                 machine->sim->now + stream_between(&machine->disk.chance, machine->latency_min_ns,
-                                                    machine->latency_max_ns));
+    schedule(flight);
 }
 
 void sim_file_crash(struct flight *flight)
@@ -171,6 +227,8 @@ void sim_file_crash(struct flight *flight)
 /* The last step of every call that changes something: traced, and a crash point. */
 static int64_t finish(struct machine *machine, uint64_t bytes, int64_t result)
 {
+    if (machine->working)
+        machine->working->uses_disk = true;
     sim_trace(machine->sim, machine->number, bytes, (uint64_t)result);
     return machine_crash_point(machine) ? result : -EIO;
 }
@@ -209,7 +267,9 @@ int64_t sim_file_pread(struct io *io, int fd, void *buf, size_t size, uint64_t o
     struct slot *slot = machine_slot(machine, fd, SLOT_FILE);
     struct iovec iov = {buf, size};
     RR_ASSERT(is_aligned(slot, &iov, 1, offset));
-    return disk_read(slot->inode, buf, size, offset);
+    if (machine->working)
+        machine->working->uses_disk = true;
+    return takes_read_error(machine) ? -EIO : disk_read(slot->inode, buf, size, offset);
 }
 
 int64_t sim_file_pwrite(struct io *io, int fd, const void *buf, size_t size, uint64_t offset,

@@ -230,6 +230,10 @@ static void run_turn(struct sim_event *event)
     struct sim *sim = machine->sim;
     uint64_t deadline = UINT64_MAX;
 
+    if (machine->is_paused) {
+        machine->has_missed_turn = true;
+        return;
+    }
     machine->busy_until =
         sim->now + stream_between(&sim->schedule, TURN_COST_MIN_NS, TURN_COST_MAX_NS);
     machine->io.turn_count++;
@@ -237,7 +241,7 @@ static void run_turn(struct sim_event *event)
     dispatch(machine);
     if (machine->is_crashed)
         return;
-    bool goes_on = machine->turn(machine->turn_ctx, sim->now, &deadline);
+    bool goes_on = machine->turn(machine->turn_ctx, machine_now(machine), &deadline);
     if (machine->is_crashed)
         return;
     if (!goes_on) {
@@ -247,7 +251,7 @@ static void run_turn(struct sim_event *event)
         return;
     }
     if (deadline != UINT64_MAX)
-        machine_request_turn(machine, deadline);
+        machine_request_turn(machine, rr_max_u64(machine_due(machine, deadline), sim->now));
 }
 
 int sim_loop_start(struct io *io, bool (*turn)(void *ctx, uint64_t now_ns, uint64_t *deadline_ns),
@@ -277,6 +281,19 @@ void sim_loop_wake(struct io *io)
     machine_request_turn(machine, sim->now + stream_below(&sim->schedule, WAKE_DELAY_MAX_NS));
 }
 
+void machine_release(struct machine *machine)
+{
+    for (struct io_worker *w = machine->workers; w; w = w->next)
+        sim_worker_release(w);
+    for (struct flight *f = machine->flights; f && !machine->is_hung; f = f->next)
+        if (f->is_hung)
+            sim_file_release(f);
+    if (machine->is_paused || !machine->has_missed_turn)
+        return;
+    machine->has_missed_turn = false;
+    machine_request_turn(machine, machine->sim->now);
+}
+
 /* The process is gone: each op it still waits for is told so. */
 static void drain(struct machine *machine)
 {
@@ -297,6 +314,7 @@ void sim_loop_join(struct io *io)
     struct sim *sim = machine->sim;
 
     RR_ASSERT(!sim->in_event); /* the driver joins, between events */
+    RR_ASSERT(machine->is_crashed || (!machine->is_paused && !machine->is_hung));
     while (machine->is_looping && !machine->is_crashed && sim_step(sim))
         ;
     RR_ASSERT(machine->is_crashed || !machine->is_looping); /* nothing would ever end this loop */

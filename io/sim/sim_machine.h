@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The inside of the simulator, shared by sim.c (the world), sim_loop.c (ops and turns),
- * sim_worker.c, sim_file.c and sim_net.c. One thread touches all of it. An op's way:
+ * The inside of the simulator, shared by sim.c (the world), sim_faults.c, sim_loop.c (ops and
+ * turns), sim_worker.c, sim_file.c and sim_net.c. One thread touches all of it. An op's way:
  *
  *     submit --> flight (an event, or waiting for bytes) --> completed --turn--> done
  *                   |                                            |
@@ -30,6 +30,7 @@ struct sim {
     struct connection *connections; /* all that exist */
     uint64_t net_delay_min_ns;
     uint64_t net_delay_max_ns;
+    uint32_t corrupt_per_million; /* sends */
     uint64_t now;
     uint64_t sequence; /* of scheduled events */
     uint64_t event_count;
@@ -50,6 +51,7 @@ struct flight {
     size_t size;                 /* of the vector */
     uint64_t deadline;           /* IO_CONNECT */
     bool is_cancelled;
+    bool is_hung; /* due, and the disk does not answer */
 };
 
 enum slot_kind { SLOT_FREE, SLOT_FILE, SLOT_LISTENER, SLOT_SOCKET };
@@ -83,6 +85,8 @@ struct io_worker {
     struct job_queue waiting;  /* the first may have run already */
     struct job_queue finished; /* run, and not yet told to the loop */
     bool has_run;              /* the first of `waiting` */
+    bool uses_disk;            /* a job of it called a file function */
+    bool is_held;              /* due, while the process is paused or its disk hangs */
 };
 
 struct machine {
@@ -97,9 +101,13 @@ struct machine {
     struct op_queue completed;
     struct flight *flights;
     struct io_worker *workers;
+    struct io_worker *working; /* whose job runs right now */
     struct sim_stream process; /* what the process gets from io->ops->random */
     uint64_t busy_until;       /* the last turn's cost in virtual time */
+    uint32_t clock_ppm;
     bool is_looping;
+    bool is_paused;
+    bool has_missed_turn; /* while paused */
     bool is_crashed;
     bool lost_power; /* and was not reset since: packets to it vanish */
 
@@ -118,6 +126,10 @@ struct machine {
     uint32_t short_per_mille;
     int error;
     uint64_t error_countdown;
+    uint64_t read_error_countdown;
+    uint64_t lost_write_countdown;
+    bool misdirects;
+    bool is_hung;
     bool is_buffered;
 
     /* the crash that is waiting to happen */
@@ -134,7 +146,21 @@ static inline struct machine *machine_of(struct io *io)
     return RR_CONTAINER_OF(io, struct machine, io);
 }
 
+/* The machine's clock. */
+static inline uint64_t machine_now(const struct machine *machine)
+{
+    return (uint64_t)((unsigned __int128)machine->sim->now * machine->clock_ppm / 1000000);
+}
+
+/* When the machine's clock will show this. */
+static inline uint64_t machine_due(const struct machine *machine, uint64_t clock)
+{
+    unsigned __int128 scaled = (unsigned __int128)clock * 1000000 + machine->clock_ppm - 1;
+    return (uint64_t)(scaled / machine->clock_ppm);
+}
+
 /* ---- sim.c --------------------------------------------------------------- */
+struct machine *sim_machine_at(const struct sim *sim, uint32_t number);
 void sim_schedule(struct sim *sim, struct sim_event *event, uint64_t time);
 void sim_unschedule(struct sim *sim, struct sim_event *event);
 static inline void sim_trace(struct sim *sim, uint64_t what, uint64_t a, uint64_t b)
@@ -155,6 +181,8 @@ void flight_complete(struct flight *flight, int64_t result);
 size_t op_size(const struct io_op *op);
 uint64_t op_hash(const struct io_op *op);          /* of its first bytes */
 void machine_forget_loop(struct machine *machine); /* at a crash */
+/* The pause is over, or the disk answers: what was held goes on. */
+void machine_release(struct machine *machine);
 void sim_loop_submit(struct io *io, struct io_op *op);
 void sim_loop_cancel(struct io *io, struct io_op *op);
 int sim_loop_start(struct io *io, bool (*turn)(void *ctx, uint64_t now_ns, uint64_t *deadline_ns),
@@ -169,11 +197,13 @@ void sim_worker_post(struct io_worker *worker, struct io_job *job);
 void sim_worker_free(struct io_worker *worker);
 void sim_worker_dispatch(struct io_worker *worker); /* the `done`s that are due */
 void sim_worker_stop(struct io_worker *worker);     /* at a crash */
+void sim_worker_release(struct io_worker *worker);  /* it was held */
 
 /* ---- sim_file.c ---------------------------------------------------------- */
 void sim_file_submit(struct flight *flight);
 void sim_file_crash(struct flight *flight); /* a write in flight happened, did not, or in part */
 void sim_file_close(struct machine *machine, struct slot *slot);
+void sim_file_release(struct flight *flight); /* the disk answers again */
 int sim_file_open(struct io *io, const char *path, unsigned flags);
 int64_t sim_file_pread(struct io *io, int fd, void *buf, size_t size, uint64_t offset);
 int64_t sim_file_pwrite(struct io *io, int fd, const void *buf, size_t size, uint64_t offset,

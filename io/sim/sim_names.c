@@ -141,6 +141,12 @@ void names_make_root(struct disk *disk)
     disk_put(disk, root);
 }
 
+void names_set(struct disk *disk, const char *path, struct inode *inode)
+{
+    set_name(disk, &disk->now, path, inode);
+    set_name(disk, &disk->durable, path, inode);
+}
+
 static void clear_names(struct disk *disk, struct disk_names *names)
 {
     while (names->count > 0)

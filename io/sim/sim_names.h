@@ -11,6 +11,8 @@
 struct inode *inode_new(struct disk *disk, bool is_dir);
 void names_make_root(struct disk *disk);
 void names_fini(struct disk *disk);
+/* A durable name; its directory has one already. */
+void names_set(struct disk *disk, const char *path, struct inode *inode);
 void names_power_loss(struct disk *disk, enum sim_power_loss how);
 
 #endif

@@ -225,6 +225,9 @@ static void send_bytes(struct endpoint *to, struct flight *flight, uint64_t size
     uint64_t before = to->accepted;
 
     copy_in(to, flight->op->iov, size);
+    if (sim->corrupt_per_million > 0 && stream_chance(&sim->net, sim->corrupt_per_million, 1000000))
+        to->ring[stream_between(&sim->net, before, to->accepted - 1) & (to->window - 1)] ^=
+            (uint8_t)(1u << stream_below(&sim->net, 8));
     /* Mostly one segment, sometimes some, cut anywhere. */
     while (stream_chance(&sim->net, 1, 4) && before + 1 < to->accepted) {
         before = stream_between(&sim->net, before + 1, to->accepted - 1);

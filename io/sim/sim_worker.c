@@ -35,14 +35,24 @@ static void schedule(struct io_worker *worker, uint64_t delay_max)
     sim_schedule(sim, &worker->event, sim->now + stream_below(&sim->schedule, delay_max));
 }
 
+static bool must_wait(const struct io_worker *worker)
+{
+    return worker->machine->is_paused || (worker->machine->is_hung && worker->uses_disk);
+}
+
 static void run_worker(struct sim_event *event)
 {
     struct io_worker *worker = RR_CONTAINER_OF(event, struct io_worker, event);
     struct io_job *job = worker->waiting.first;
 
+    worker->is_held = must_wait(worker);
+    if (worker->is_held)
+        return;
     if (!worker->has_run) {
         worker->has_run = true;
+        worker->machine->working = worker;
         job->run(job);
+        worker->machine->working = NULL;
         if (!worker->machine->is_crashed)
             schedule(worker, JOB_COST_MAX_NS);
         return;
@@ -87,8 +97,17 @@ void sim_worker_dispatch(struct io_worker *worker)
 
 void sim_worker_stop(struct io_worker *worker)
 {
+    worker->is_held = false;
     if (worker->event.slot != 0)
         sim_unschedule(worker->machine->sim, &worker->event);
+}
+
+void sim_worker_release(struct io_worker *worker)
+{
+    if (!worker->is_held || must_wait(worker))
+        return;
+    worker->is_held = false;
+    schedule(worker, JOB_START_MAX_NS);
 }
 
 void sim_worker_free(struct io_worker *worker)
