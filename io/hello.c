@@ -110,7 +110,7 @@ int hello_get(const uint8_t at[HELLO_SIZE], struct hello *hello)
 int hello_check(const struct hello *ours, const struct hello *theirs)
 {
     RR_ASSERT(theirs->kind != HELLO_REFUSAL && ours->from != 0);
-    if (theirs->flags != 0)
+    if (theirs->flags & ~HELLO_SNAPSHOT || (ours->to != 0 && theirs->flags != ours->flags))
         return RR_E_NOT_SUPPORTED;
     if (theirs->cluster != ours->cluster || theirs->to != ours->from || theirs->from == ours->from)
         return RR_E_IDENTITY;

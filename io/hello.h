@@ -3,6 +3,10 @@
  * Hello: the 96 bytes that each end of a connection sends first, the dialler before the acceptor.
  * An acceptor answers with its own hello or with a refusal, and closes. Pure functions on bytes.
  *
+ * Feature levels need not be equal: each end learns the other's and keeps to the lower one. A build
+ * refuses what it does not know (a reserved byte that is set, a flag), so nothing new may stand
+ * here but flags of connections that the dialler makes only to peers whose level it knows already.
+ *
  * On the wire, little endian; magic, version, kind, code and CRC stand where they do in every
  * version, so that any two versions can refuse each other in words:
  *
@@ -30,6 +34,8 @@ enum hello_kind {
 
 enum hello_flags {
     HELLO_TLS = 1, /* reserved: TLS begins behind hello; refused as not supported until it exists */
+    HELLO_SNAPSHOT =
+        2, /* the connection carries one snapshot file, nothing else; both ends say it */
 };
 
 struct hello {

@@ -20,8 +20,12 @@ struct identity {
     uint32_t feature_level;
     uint32_t loop_count;
 };
-#define IDENTITY_FORMAT        1u
-#define IDENTITY_FEATURE_LEVEL 1u
+#define IDENTITY_FORMAT 1u
+/* What this build understands of the wire and of a directory. 1: the first build. 2: addresses,
+ * state hashes and snapshot files between nodes, membership changes by their entries. Nodes of
+ * different levels work together by the lower one; a directory carries the level of the newest
+ * build that opened it, and older ones refuse it. */
+#define IDENTITY_FEATURE_LEVEL 2u
 
 /* Creates the directory if missing and locks it (`lock` file). RR_E_LOCKED names the directory. On
  * success *lock_fd stays open. */

@@ -14,7 +14,9 @@
 #define SMALL_IDLE_MAX    64u
 #define STANDARD_IDLE_MAX 16u
 #define LARGE_IDLE_MAX    2u
-#define SCRATCH_BYTES     (TRANSPORT_ENTRIES_MAX * sizeof(struct rr_entry))
+/* No election timeout is worth more signs of life than 40 a second. */
+#define SILENCE_MIN_NS UINT64_C(100000000)
+#define SCRATCH_BYTES  (TRANSPORT_ENTRIES_MAX * sizeof(struct rr_entry))
 
 /* ---- ops ----------------------------------------------------------------------------- */
 
@@ -82,6 +84,8 @@ static void set_defaults(struct transport_options *options)
         options->backoff_min_ns = UINT64_C(10000000);
     if (options->backoff_max_ns == 0)
         options->backoff_max_ns = UINT64_C(1000000000);
+    if (options->silence_ns == 0)
+        options->silence_ns = UINT64_C(1000000000);
 }
 
 static int check_options(const struct transport_options *options, struct rr_error *error)
@@ -197,6 +201,8 @@ int transport_open(const struct transport_options *options, struct transport **o
     err = start_listening(transport, error);
     if (err != 0)
         goto fail_memory;
+    if (transport->options.advertise.port == 0)
+        transport->options.advertise = transport->bound;
     *out = transport;
     return 0;
 
@@ -282,6 +288,9 @@ int transport_add_peer(struct transport *transport, uint64_t node, const struct 
     if (node == RR_NONE || node == transport->options.identity.node)
         return rr_fail(error, RR_E_INVALID, "node %llu cannot be a peer of itself",
                        (unsigned long long)node);
+    if (address->port == 0)
+        return rr_fail(error, RR_E_BAD_ADDRESS, "node %llu cannot be dialled at port 0",
+                       (unsigned long long)node);
     int err = check_address(&transport->options, address, error);
     if (err != 0)
         return err;
@@ -294,6 +303,14 @@ int transport_add_peer(struct transport *transport, uint64_t node, const struct 
         dial_close(peer);
     }
     return 0;
+}
+
+struct peer *transport_new_guest_peer(struct transport *transport, uint64_t node)
+{
+    const struct io_address unknown = {0};
+    if (new_peer(transport, node, &unknown, NULL) != 0)
+        return NULL;
+    return transport->peers[transport->peer_count - 1];
 }
 
 void transport_remove_peer(struct transport *transport, uint64_t node)
@@ -332,11 +349,19 @@ void transport_accept_peer(struct transport *transport, const struct transport_p
 
 /* ---- a turn -------------------------------------------------------------------------- */
 
+void transport_limit_silence(struct transport *transport, uint64_t silence_ns)
+{
+    uint64_t long_enough = rr_max_u64(silence_ns, SILENCE_MIN_NS);
+    transport->options.silence_ns = rr_min_u64(transport->options.silence_ns, long_enough);
+}
+
 void transport_receive(struct transport *transport, uint64_t now_ns)
 {
+    /* A stall of this loop says nothing about the others. */
+    bool was_away = now_ns - transport->now_ns > transport->options.silence_ns / 2;
     transport->now_ns = now_ns;
     resume_done(transport);
-    accept_tick(transport);
+    accept_tick(transport, was_away);
     for (uint32_t i = 0; i < transport->peer_count; i++)
         dial_tick(transport->peers[i]);
 }
@@ -399,6 +424,12 @@ int transport_peer_refusal(const struct transport *transport, uint64_t node)
     if (!peer)
         return 0;
     return peer->dial_refusal != 0 ? peer->dial_refusal : peer->guest_refusal;
+}
+
+uint32_t transport_peer_feature_level(const struct transport *transport, uint64_t node)
+{
+    const struct peer *peer = transport_find_peer(transport, node);
+    return peer ? peer_level(peer) : 0;
 }
 
 bool transport_peer_is_up(const struct transport *transport, uint64_t node)

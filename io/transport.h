@@ -11,13 +11,16 @@
  *
  * Failure path: a broken connection is closed, its queued frames are dropped and counted,
  * on_peer_down is called, and the peer is dialled again with backoff and jitter. Whoever sends
- * garbage loses the connection and nothing else happens.
+ * garbage loses the connection and nothing else happens. An idle connection carries an empty frame
+ * now and then, so that one on which nothing arrives is known to be dead; the other direction is
+ * seen by TCP, whose bytes are not acknowledged.
  */
 #ifndef RR_IO_TRANSPORT_H
 #define RR_IO_TRANSPORT_H
 
 #include "io/identity.h"
 #include "io/io.h"
+#include "proto/frame.h"
 
 #include <ringraft/error.h>
 #include <ringraft/types.h>
@@ -50,17 +53,25 @@ struct transport_options {
     uint64_t boot;
     uint64_t nonce;
     struct io_address listen; /* port 0: any; see transport_bound */
-    bool allow_insecure;      /* addresses off loopback */
+    struct io_address
+        advertise;       /* where others dial this node; port 0: as bound; said if ip is not 0 */
+    bool allow_insecure; /* addresses off loopback */
     struct transport_limits limits;
     uint32_t send_queue_bytes_max;           /* per peer, referenced bytes count; 4 MiB */
     uint32_t stranger_count_max;             /* 64 */
     uint64_t stranger_timeout_ns;            /* 5 s; also for our own connect and hello */
     uint64_t backoff_min_ns, backoff_max_ns; /* 10 ms, 1 s */
+    /* A connection on which nothing arrived for so long is closed; one on which nothing was sent
+     * for a quarter of it carries a sign of life. Equal everywhere; 1 s; see
+     * transport_limit_silence. */
+    uint64_t silence_ns;
     void *ctx;
     /* A hello's peer, before anything is accepted from it or sent to it: 0: known and equal or
-     * newer; RR_E_INSTANCE: refuse. RR_E_PENDING: the new record must be durable first; the
-     * connection is parked until transport_accept_peer. Called for each connection, so also again
-     * for the same peer while its record is pending. */
+     * newer; otherwise it is refused in these words (RR_E_NOT_FOUND, RR_E_INSTANCE, RR_E_REMOVED).
+     * RR_E_PENDING: the new record must be durable first; the connection is parked until
+     * transport_accept_peer. Called for each connection, so also again for the same peer while its
+     * record is pending. A node that transport_add_peer never named, and that is let in here,
+     * becomes a peer without an address: it is not dialled until it has one (on_address). */
     int (*check_peer)(void *ctx, const struct transport_peer *peer);
     /* `message` and its entries are decoded in place and valid during the call; payloads as long as
      * their block (entries[].block, snapshot->block) is referenced. It is from `from_node`, to this
@@ -72,6 +83,13 @@ struct transport_options {
     void (*on_peer_down)(void *ctx, uint64_t node); /* it was up and is no more */
     /* A peer that we dialled refuses this node, and says why. Optional. */
     void (*on_refused)(void *ctx, uint64_t node, int err);
+    /* A peer that dialled us says where it can be dialled. Optional. */
+    void (*on_address)(void *ctx, uint64_t node, const struct io_address *address);
+    /* transport_send_hash of a peer. Optional. */
+    void (*on_hash)(void *ctx, uint64_t from_node, uint64_t group, const struct frame_hash *hash);
+    /* transport_send_notice of a peer. Optional. */
+    void (*on_notice)(void *ctx, uint64_t from_node, uint64_t group,
+                      const struct frame_notice *notice);
     /* wal_run_crc, or NULL: the CRC32C of bytes in a block if it is known without reading them. */
     bool (*run_crc)(const struct rr_block *block, const uint8_t *bytes, uint32_t size,
                     uint32_t *crc);
@@ -87,13 +105,17 @@ void transport_free(struct transport *transport);
 struct io_address transport_bound(const struct transport *transport);
 
 /* Adds or re-addresses a peer; it is dialled from then on. RR_E_BAD_ADDRESS, RR_E_INVALID (itself,
- * or more than TRANSPORT_PEERS_MAX). */
+ * or more than TRANSPORT_PEERS_MAX). A removed peer may be added again at once. */
 int transport_add_peer(struct transport *transport, uint64_t node, const struct io_address *address,
                        struct rr_error *error);
 /* Closes both connections; on_peer_down is not called. Unknown nodes are ignored. */
 void transport_remove_peer(struct transport *transport, uint64_t node);
 /* The peer's record became durable (err 0) or could not (err is the refusal). */
 void transport_accept_peer(struct transport *transport, const struct transport_peer *peer, int err);
+
+/* Nothing is heard for an election timeout of some group: that is long enough. The smallest counts.
+ */
+void transport_limit_silence(struct transport *transport, uint64_t silence_ns);
 
 /* Start of a turn: handles what completed and what is overdue. */
 void transport_receive(struct transport *transport, uint64_t now_ns);
@@ -103,6 +125,14 @@ void transport_receive(struct transport *transport, uint64_t now_ns);
  * peer); RR_E_CLOSED (not connected); RR_E_BUSY (its queue is full; the caller reports
  * unreachable); RR_E_TOO_LARGE (above the limits). */
 int transport_send(struct transport *transport, uint64_t group, const struct rr_message *message);
+
+/* Queues a hash of the group's state, or a notice about it, for `to`, behind what is queued (in
+ * on_peer_up: before everything else). As transport_send, and RR_E_NOT_SUPPORTED: the peer's
+ * feature level does not know these. */
+int transport_send_hash(struct transport *transport, uint64_t to, uint64_t group,
+                        const struct frame_hash *hash);
+int transport_send_notice(struct transport *transport, uint64_t to, uint64_t group,
+                          const struct frame_notice *notice);
 
 /* End of a turn: queues the sends and receives. Returns the next deadline (UINT64_MAX: none). */
 uint64_t transport_flush(struct transport *transport, uint64_t now_ns);
@@ -115,6 +145,7 @@ struct transport_stats {
     uint64_t dropped;         /* frames refused (queue full) or lost with a connection */
     uint64_t refused;         /* connections refused, by us or by the peer */
     uint64_t malformed;       /* connections closed for what was read from them */
+    uint64_t silent;          /* connections closed because nothing was read from them */
     uint64_t block_bytes;     /* now lent out: receive blocks (also to the engine), send blocks */
     uint64_t queue_bytes_max; /* high water of any peer's queue */
     uint32_t connections;     /* now ready, both directions */
@@ -125,6 +156,9 @@ void transport_stats(const struct transport *transport, struct transport_stats *
  * RR_E_VERSION, RR_E_INVALID: limits or loops differ, RR_E_NOT_FOUND: it does not know us…), or 0.
  * Forgotten when a hello in the same direction succeeds. For status. */
 int transport_peer_refusal(const struct transport *transport, uint64_t node);
+/* The level that this node and the peer have in common, as of its newest hello; 0: no peer, or not
+ * heard of since this process began. What needs a level is sent only to those who have it. */
+uint32_t transport_peer_feature_level(const struct transport *transport, uint64_t node);
 /* Can transport_send take messages for it? */
 bool transport_peer_is_up(const struct transport *transport, uint64_t node);
 

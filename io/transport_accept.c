@@ -66,6 +66,7 @@ static void admit(struct guest *guest, struct peer *peer)
     struct transport *transport = guest->transport;
     if (peer->guest)
         guest_close(peer->guest);
+    peer->feature_level = guest->feature_level;
     RR_ASSERT(!peer->guest && !guest->peer && transport->stranger_count > 0);
     peer->guest = guest;
     peer->guest_refusal = 0;
@@ -103,8 +104,8 @@ static void greeted(struct guest *guest)
     }
     if (err == 0)
         err = hello_check(&transport->hello, &theirs);
-    if (err == 0 && !transport_find_peer(transport, theirs.from))
-        err = RR_E_NOT_FOUND;
+    if (err == 0 && theirs.flags != 0)
+        err = RR_E_NOT_SUPPORTED;
     if (err != 0) {
         refuse(guest, theirs.from, err);
         return;
@@ -113,8 +114,13 @@ static void greeted(struct guest *guest)
                                          .instance = theirs.instance,
                                          .boot = theirs.boot,
                                          .nonce = theirs.nonce};
+    guest->feature_level = theirs.feature_level;
     move(guest, GUEST_PARKED);
     err = transport->options.check_peer(transport->options.ctx, &guest->who);
+    bool is_let_in = err == 0 || err == RR_E_PENDING;
+    if (is_let_in && !transport_find_peer(transport, theirs.from) &&
+        !transport_new_guest_peer(transport, theirs.from))
+        err = RR_E_BUSY;
     if (err != RR_E_PENDING && guest->state == GUEST_PARKED) /* not accepted by the callback */
         guest_unpark(guest, err);
 }
@@ -245,11 +251,19 @@ void accept_init(struct transport *transport)
     transport_op_init(&transport->accept, transport, accepted);
 }
 
-void accept_tick(struct transport *transport)
+void accept_tick(struct transport *transport, bool was_away)
 {
-    for (struct guest *guest = transport->guests; guest; guest = guest->next)
-        if (guest->state < GUEST_OPEN && transport->now_ns >= guest->deadline_ns)
-            guest_close(guest);
+    uint64_t now_ns = transport->now_ns;
+    for (struct guest *guest = transport->guests; guest; guest = guest->next) {
+        bool is_open = guest->state == GUEST_OPEN;
+        if (is_open && was_away)
+            guest->deadline_ns =
+                rr_max_u64(guest->deadline_ns, now_ns + transport->options.silence_ns / 2);
+        if (guest->state == GUEST_CLOSING || now_ns < guest->deadline_ns)
+            continue;
+        transport->stats.silent += is_open;
+        guest_close(guest);
+    }
 }
 
 static bool is_freeable(const struct guest *guest)
@@ -283,7 +297,7 @@ uint64_t accept_deadline(const struct transport *transport)
     if (transport->stranger_count >= transport->options.stranger_count_max)
         deadline = UINT64_MAX; /* a guest's completion frees a place */
     for (const struct guest *guest = transport->guests; guest; guest = guest->next)
-        if (guest->state < GUEST_OPEN)
+        if (guest->state != GUEST_CLOSING)
             deadline = rr_min_u64(deadline, guest->deadline_ns);
     return deadline;
 }

@@ -85,10 +85,12 @@ static void up(struct peer *peer)
     struct dial *dial = &peer->dial;
     move(dial, DIAL_UP);
     dial->deadline_ns = transport->now_ns + transport->options.backoff_max_ns;
+    dial->sent_ns = transport->now_ns;
     peer->dial_refusal = 0;
     /* Nothing is ever sent to a dialler behind the answer: this sees the close. */
     dial->in_part = (struct iovec){.iov_base = dial->hello, .iov_len = HELLO_SIZE};
     transport_op_submit(&dial->in, IO_RECV, dial->fd, &dial->in_part, 1);
+    peer_introduce(peer);
     if (transport->options.on_peer_up)
         transport->options.on_peer_up(transport->options.ctx, peer->node);
 }
@@ -122,6 +124,7 @@ static void answered(struct peer *peer)
                                         .instance = theirs.instance,
                                         .boot = theirs.boot,
                                         .nonce = theirs.nonce};
+    peer->feature_level = theirs.feature_level;
     move(dial, DIAL_PARKED);
     err = transport->options.check_peer(transport->options.ctx, &dial->who);
     if (err != RR_E_PENDING && dial->state == DIAL_PARKED) /* not removed by the callback */
@@ -252,6 +255,11 @@ void dial_called(struct peer *peer, const struct transport_peer *who)
         dial->deadline_ns = peer->transport->now_ns;
 }
 
+static bool may_dial(const struct peer *peer)
+{
+    return peer->dial.state == DIAL_IDLE && !peer->is_removed && peer->address.port != 0;
+}
+
 void dial_tick(struct peer *peer)
 {
     struct dial *dial = &peer->dial;
@@ -260,14 +268,16 @@ void dial_tick(struct peer *peer)
         dial_close(peer);
     if (dial->state == DIAL_CLOSING && !dial->in.is_busy && !dial->out.is_busy)
         closed(peer);
-    else if (is_due && dial->state == DIAL_IDLE && !peer->is_removed)
+    else if (is_due && may_dial(peer))
         begin(peer);
 }
 
 uint64_t dial_deadline(const struct peer *peer)
 {
     const struct dial *dial = &peer->dial;
-    if (dial->state == DIAL_UP || (dial->state == DIAL_IDLE && peer->is_removed))
+    if (dial->state == DIAL_UP)
+        return peer_send_deadline(peer);
+    if (dial->state == DIAL_IDLE && !may_dial(peer))
         return UINT64_MAX;
     if (dial->state ==
         DIAL_CLOSING) /* the last completion wakes us, unless there is none to come */

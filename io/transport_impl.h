@@ -25,6 +25,8 @@
 #define RECV_ROOM_MIN 4096u
 /* accept failed (no descriptors left, say): wait so long instead of spinning. */
 #define ACCEPT_RETRY_NS 100000000u
+/* The first feature level that sends and understands signs of life, addresses and hashes. */
+#define FEATURE_LEVEL_ADDRESSES 2u
 
 /* An operation that is resumed by transport_receive. */
 struct transport_op {
@@ -61,6 +63,7 @@ struct dial {
     uint32_t attempt;     /* since it was last up for long; sets the backoff */
     uint64_t deadline_ns; /* IDLE: when to dial; up to PARKED: when to give up; UP: when it counts
                              as up for long, and attempt falls back to 0 */
+    uint64_t sent_ns;     /* UP: when the newest send began */
     bool was_refused;     /* try again after the longest backoff */
     struct transport_op in;
     struct transport_op out;
@@ -95,7 +98,8 @@ struct guest {
     int fd;
     struct peer *peer;      /* whose it is; NULL: a stranger, or closing */
     struct guest *next;     /* in transport->guests */
-    uint64_t deadline_ns;   /* until OPEN: when it is closed */
+    uint64_t deadline_ns;   /* when it is closed: too slow to greet or, OPEN, too long silent */
+    uint32_t feature_level; /* from its hello */
     uint32_t hello_bytes;   /* of its hello received, then of our answer sent */
     uint32_t frame_size;    /* of the frame at `parsed`, header included; 0: not yet known */
     uint32_t parsed;        /* block bytes handed over; <= filled */
@@ -114,7 +118,8 @@ struct guest {
 struct peer {
     struct transport *transport;
     uint64_t node;
-    struct io_address address;
+    struct io_address address; /* port 0: unknown, not dialled */
+    uint32_t feature_level;    /* from its newest hello, either direction; 0: none yet */
     struct dial dial;
     struct guest *guest; /* ANSWERING or OPEN, or NULL */
     struct send_queue queue;
@@ -143,9 +148,18 @@ struct transport {
     struct transport_stats stats; /* its counters; the rest is filled in when asked for */
 };
 
+/* The level at which both understand what is sent. */
+static inline uint32_t peer_level(const struct peer *peer)
+{
+    uint32_t own = peer->transport->hello.feature_level;
+    return own < peer->feature_level ? own : peer->feature_level;
+}
+
 /* ---- transport.c --------------------------------------------------------------------- */
 
 struct peer *transport_find_peer(const struct transport *transport, uint64_t node);
+/* A peer that is let in without being known: its address is not. NULL: too many, or no memory. */
+struct peer *transport_new_guest_peer(struct transport *transport, uint64_t node);
 void transport_op_init(struct transport_op *op, struct transport *transport,
                        void (*resume)(struct transport_op *op));
 /* Fills in what all ops share and submits. */
@@ -169,8 +183,8 @@ void dial_unpark(struct peer *peer, int err);
 /* ---- transport_accept.c -------------------------------------------------------------- */
 
 void accept_init(struct transport *transport);
-/* Closes strangers that are overdue. */
-void accept_tick(struct transport *transport);
+/* Closes strangers that are overdue, and guests that are silent, unless we did not listen. */
+void accept_tick(struct transport *transport, bool was_away);
 /* Arms the listener if there is room, frees guests that are closed. */
 void accept_flush(struct transport *transport);
 uint64_t accept_deadline(const struct transport *transport);
@@ -182,6 +196,8 @@ void guest_free(struct guest *guest);
 
 /* Takes the blocks that an open connection receives into; false: no memory. */
 bool guest_open(struct guest *guest);
+/* Something arrived, or is taken as if: the silence begins anew. */
+void guest_heard(struct guest *guest);
 /* `in` completed in OPEN: hands over whole frames, closes on anything else. */
 void guest_receive(struct guest *guest);
 /* Submits the next receive of an OPEN guest, if none is out. */
@@ -189,8 +205,12 @@ void guest_arm(struct guest *guest);
 
 /* ---- transport_send.c ---------------------------------------------------------------- */
 
-/* Starts the peer's next send, if none is out and something waits. */
+/* The connection is up: tells the peer where it can dial this node. */
+void peer_introduce(struct peer *peer);
+/* Starts the peer's next send, if none is out and something waits, or a sign of life is due. */
 void peer_start_send(struct peer *peer);
+/* When the next sign of life is due on a connection that is up. */
+uint64_t peer_send_deadline(const struct peer *peer);
 /* A send completed in UP; false: it failed and the connection is to be closed. */
 bool peer_send_done(struct peer *peer);
 

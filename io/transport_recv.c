@@ -15,6 +15,7 @@
  */
 #include "io/transport_impl.h"
 
+#include "io/address.h"
 #include "proto/crc32c.h"
 
 #include <string.h>
@@ -36,7 +37,16 @@ bool guest_open(struct guest *guest)
     RR_ASSERT(!guest->block && !guest->spill);
     guest->block = block_pool_acquire(guest->transport->blocks.standard);
     guest->spill = block_pool_acquire(guest->transport->blocks.small);
+    guest_heard(guest);
     return guest->block && guest->spill;
+}
+
+void guest_heard(struct guest *guest)
+{
+    const struct transport *transport = guest->transport;
+    guest->deadline_ns = guest->feature_level < FEATURE_LEVEL_ADDRESSES
+                             ? UINT64_MAX /* sends no signs of life */
+                             : transport->now_ns + transport->options.silence_ns;
 }
 
 static bool are_entries_sound(const struct transport *transport, const struct rr_message *message)
@@ -71,13 +81,11 @@ static bool is_message_sound(const struct transport *transport, const struct gue
     return are_entries_sound(transport, message);
 }
 
-/* Hands over the messages of one whole frame; false: malformed, or closed by the callback. */
-static bool deliver(struct guest *guest, const struct frame_header *header, const uint8_t *body)
+static bool deliver_messages(struct guest *guest, const struct frame_header *header,
+                             const uint8_t *body)
 {
     struct transport *transport = guest->transport;
     const uint8_t *end = body + header->length;
-    if (crc32c(0, body, header->length) != header->body_crc)
-        return false;
     while (body != end) {
         struct frame_item item;
         const uint8_t *bytes;
@@ -95,8 +103,65 @@ static bool deliver(struct guest *guest, const struct frame_header *header, cons
         if (guest->state != GUEST_OPEN)
             return false;
     }
-    transport->stats.frames_received++;
     return true;
+}
+
+static RR_COLD bool deliver_hash(struct guest *guest, const struct frame_header *header,
+                                 const uint8_t *body)
+{
+    const struct transport_options *options = &guest->transport->options;
+    struct frame_hash hash;
+    if (frame_hash_get(body, header->length, &hash) != 0)
+        return false;
+    if (options->on_hash)
+        options->on_hash(options->ctx, guest->who.node, header->group, &hash);
+    return guest->state == GUEST_OPEN;
+}
+
+static RR_COLD bool deliver_notice(struct guest *guest, const struct frame_header *header,
+                                   const uint8_t *body)
+{
+    const struct transport_options *options = &guest->transport->options;
+    struct frame_notice notice;
+    if (frame_notice_get(body, header->length, &notice) != 0)
+        return false;
+    if (options->on_notice)
+        options->on_notice(options->ctx, guest->who.node, header->group, &notice);
+    return guest->state == GUEST_OPEN;
+}
+
+static RR_COLD bool deliver_address(struct guest *guest, const struct frame_header *header,
+                                    const uint8_t *body)
+{
+    const struct transport_options *options = &guest->transport->options;
+    char text[IO_ADDRESS_TEXT_SIZE] = {0};
+    struct io_address address;
+    if (header->length >= sizeof(text))
+        return false;
+    memcpy(text, body, header->length);
+    if (io_address_parse(text, &address, NULL) != 0 || address.port == 0)
+        return false;
+    if (options->on_address)
+        options->on_address(options->ctx, guest->who.node, &address);
+    return guest->state == GUEST_OPEN;
+}
+
+/* Hands over what is in one whole frame; false: malformed, or closed by the callback. */
+static bool deliver(struct guest *guest, const struct frame_header *header, const uint8_t *body)
+{
+    if (crc32c(0, body, header->length) != header->body_crc)
+        return false;
+    bool is_sound = false;
+    if (header->kind <= FRAME_HEARTBEATS)
+        is_sound = deliver_messages(guest, header, body);
+    else if (header->kind == FRAME_HASHES)
+        is_sound = deliver_hash(guest, header, body);
+    else if (header->kind == FRAME_NOTICE)
+        is_sound = deliver_notice(guest, header, body);
+    else if (header->kind == FRAME_ADDRESS)
+        is_sound = deliver_address(guest, header, body);
+    guest->transport->stats.frames_received += is_sound;
+    return is_sound;
 }
 
 /* Hands over the whole frames of the block; of the next one learns the size, if its header is
@@ -163,6 +228,7 @@ void guest_receive(struct guest *guest)
         guest_close(guest);
         return;
     }
+    guest_heard(guest);
     transport->stats.bytes_received += (uint64_t)result;
     uint32_t in_block = (uint32_t)rr_min_u64((uint64_t)result, guest->in_parts[0].iov_len);
     guest->filled += in_block;

@@ -11,7 +11,10 @@
  */
 #include "io/transport_impl.h"
 
+#include "io/address.h"
 #include "proto/crc32c.h"
+
+#include <string.h>
 
 struct range {
     const uint8_t *bytes;
@@ -138,6 +141,70 @@ static bool queue_frame(struct peer *peer, uint64_t group, const struct rr_messa
     return queue_ranges(peer, group, message, size, ranges, count);
 }
 
+/* A small frame that is no message. */
+static bool queue_small(struct peer *peer, struct frame_header header, const void *body)
+{
+    uint32_t size = FRAME_HEADER_SIZE + header.length;
+    if (!send_queue_admits(&peer->queue, size, 1))
+        return false;
+    uint8_t *at = send_queue_room(&peer->queue, size);
+    if (!at)
+        return false;
+    header.body_crc = crc32c(0, body, header.length);
+    frame_header_put(&header, at);
+    memcpy(at + FRAME_HEADER_SIZE, body, header.length);
+    send_queue_push(&peer->queue, peer->queue.fill, at, size, true);
+    return true;
+}
+
+void peer_introduce(struct peer *peer)
+{
+    char text[IO_ADDRESS_TEXT_SIZE];
+    bool is_known = peer->transport->options.advertise.ip != 0; /* it listens everywhere */
+    if (!is_known || peer_level(peer) < FEATURE_LEVEL_ADDRESSES)
+        return;
+    io_address_format(&peer->transport->options.advertise, text);
+    /* The queue is empty: only for want of memory is there no room, and then it is said again with
+     * the next connection. */
+    (void)queue_small(
+        peer, (struct frame_header){.kind = FRAME_ADDRESS, .length = (uint32_t)strlen(text)}, text);
+}
+
+static int send_small(struct transport *transport, uint64_t to, struct frame_header header,
+                      const void *body)
+{
+    struct peer *peer = transport_find_peer(transport, to);
+    if (!peer)
+        return RR_E_NOT_FOUND;
+    if (peer->dial.state != DIAL_UP)
+        return RR_E_CLOSED;
+    if (peer_level(peer) < FEATURE_LEVEL_ADDRESSES)
+        return RR_E_NOT_SUPPORTED;
+    if (queue_small(peer, header, body))
+        return 0;
+    transport->stats.dropped++;
+    return RR_E_BUSY;
+}
+
+int transport_send_hash(struct transport *transport, uint64_t to, uint64_t group,
+                        const struct frame_hash *hash)
+{
+    uint8_t body[FRAME_HASH_SIZE];
+    struct frame_header header = {.kind = FRAME_HASHES, .group = group, .length = FRAME_HASH_SIZE};
+    frame_hash_put(hash, body);
+    return send_small(transport, to, header, body);
+}
+
+int transport_send_notice(struct transport *transport, uint64_t to, uint64_t group,
+                          const struct frame_notice *notice)
+{
+    uint8_t body[FRAME_NOTICE_SIZE];
+    struct frame_header header = {
+        .kind = FRAME_NOTICE, .group = group, .length = FRAME_NOTICE_SIZE};
+    frame_notice_put(notice, body);
+    return send_small(transport, to, header, body);
+}
+
 int transport_send(struct transport *transport, uint64_t group, const struct rr_message *message)
 {
     RR_ASSERT(message->from == transport->options.identity.node && message->response_count == 0);
@@ -163,11 +230,27 @@ int transport_send(struct transport *transport, uint64_t group, const struct rr_
     return 0;
 }
 
+/* A quarter of the silence that the other end bears. A send in flight is a sign by itself. */
+uint64_t peer_send_deadline(const struct peer *peer)
+{
+    const struct dial *dial = &peer->dial;
+    RR_ASSERT(dial->state == DIAL_UP);
+    if (dial->out.is_busy || peer_level(peer) < FEATURE_LEVEL_ADDRESSES)
+        return UINT64_MAX;
+    return dial->sent_ns + peer->transport->options.silence_ns / 4;
+}
+
 void peer_start_send(struct peer *peer)
 {
     struct dial *dial = &peer->dial;
-    if (dial->state != DIAL_UP || dial->out.is_busy || send_queue_is_empty(&peer->queue))
+    if (dial->state != DIAL_UP || dial->out.is_busy)
         return;
+    if (send_queue_is_empty(&peer->queue)) {
+        if (RR_LIKELY(peer->transport->now_ns < peer_send_deadline(peer)) ||
+            !queue_small(peer, (struct frame_header){.kind = FRAME_HEARTBEATS}, ""))
+            return;
+    }
+    dial->sent_ns = peer->transport->now_ns;
     uint32_t parts = send_queue_gather(&peer->queue);
     if (parts == 0)
         return;

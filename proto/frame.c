@@ -42,6 +42,24 @@ _Static_assert(sizeof(struct wire_item) == FRAME_ITEM_SIZE, "no padding");
 _Static_assert(offsetof(struct wire_item, size) == 8, "size");
 _Static_assert(offsetof(struct wire_item, reserved) == 12, "reserved");
 
+_Static_assert(sizeof(struct frame_hash) == FRAME_HASH_SIZE, "no padding");
+_Static_assert(offsetof(struct frame_hash, hash) == 8, "hash");
+
+struct wire_notice {
+    uint64_t genesis;
+    int32_t code;
+    uint32_t reserved;
+};
+_Static_assert(sizeof(struct wire_notice) == FRAME_NOTICE_SIZE, "no padding");
+_Static_assert(offsetof(struct wire_notice, code) == 8, "code");
+
+/* Heartbeats and addresses belong to the connection, all else to a group. */
+static bool is_kind_of_group(uint8_t kind, uint64_t group)
+{
+    bool is_of_node = kind == FRAME_HEARTBEATS || kind == FRAME_ADDRESS;
+    return kind >= FRAME_MESSAGES && kind <= FRAME_SNAPSHOT && (!is_of_node || group == 0);
+}
+
 static uint32_t header_crc(const struct wire_header *wire)
 {
     return crc32c(0, wire, offsetof(struct wire_header, header_crc));
@@ -49,8 +67,7 @@ static uint32_t header_crc(const struct wire_header *wire)
 
 void frame_header_put(const struct frame_header *header, uint8_t at[FRAME_HEADER_SIZE])
 {
-    RR_ASSERT(header->kind == FRAME_MESSAGES || header->kind == FRAME_HEARTBEATS);
-    RR_ASSERT(header->kind != FRAME_HEARTBEATS || header->group == 0);
+    RR_ASSERT(is_kind_of_group(header->kind, header->group));
     struct wire_header wire = {
         .magic = FRAME_MAGIC,
         .version = FRAME_VERSION,
@@ -74,9 +91,7 @@ int frame_header_get(const uint8_t at[FRAME_HEADER_SIZE], uint32_t length_max,
         return RR_E_VERSION;
     if (wire.flags != 0 || wire.reserved != 0)
         return RR_E_MALFORMED;
-    if (wire.kind != FRAME_MESSAGES && wire.kind != FRAME_HEARTBEATS)
-        return RR_E_MALFORMED;
-    if (wire.kind == FRAME_HEARTBEATS && wire.group != 0)
+    if (!is_kind_of_group(wire.kind, wire.group))
         return RR_E_MALFORMED;
     if (wire.length > length_max)
         return RR_E_TOO_LARGE;
@@ -110,5 +125,37 @@ int frame_item_next(const struct frame_header *header, const uint8_t **at, const
     *item = (struct frame_item){.group = wire.group, .size = wire.size};
     *message = body;
     *at = body + wire.size;
+    return 0;
+}
+
+void frame_hash_put(const struct frame_hash *hash, uint8_t at[FRAME_HASH_SIZE])
+{
+    memcpy(at, hash, sizeof *hash);
+}
+
+int frame_hash_get(const uint8_t *body, uint32_t size, struct frame_hash *hash)
+{
+    if (size != FRAME_HASH_SIZE)
+        return RR_E_MALFORMED;
+    memcpy(hash, body, sizeof *hash);
+    return 0;
+}
+
+void frame_notice_put(const struct frame_notice *notice, uint8_t at[FRAME_NOTICE_SIZE])
+{
+    RR_ASSERT(notice->code <= 0);
+    struct wire_notice wire = {.genesis = notice->genesis, .code = notice->code};
+    memcpy(at, &wire, sizeof wire);
+}
+
+int frame_notice_get(const uint8_t *body, uint32_t size, struct frame_notice *notice)
+{
+    struct wire_notice wire;
+    if (size != FRAME_NOTICE_SIZE)
+        return RR_E_MALFORMED;
+    memcpy(&wire, body, sizeof wire);
+    if (wire.code > 0 || wire.reserved != 0)
+        return RR_E_MALFORMED;
+    *notice = (struct frame_notice){.genesis = wire.genesis, .code = wire.code};
     return 0;
 }

@@ -65,12 +65,14 @@ static void test_frame_header_that_is_sealed_but_foreign_is_refused(void)
     CHECK(get_resealed(4, 2, UINT32_MAX) == RR_E_VERSION);
     CHECK(get_resealed(0, 'X', UINT32_MAX) == RR_E_MALFORMED);
     CHECK(get_resealed(5, 0, UINT32_MAX) == RR_E_MALFORMED);
-    CHECK(get_resealed(5, 3, UINT32_MAX) == RR_E_MALFORMED);
+    CHECK(get_resealed(5, FRAME_SNAPSHOT, UINT32_MAX) == 0);
+    CHECK(get_resealed(5, FRAME_SNAPSHOT + 1, UINT32_MAX) == RR_E_MALFORMED);
     CHECK(get_resealed(6, 1, UINT32_MAX) == RR_E_MALFORMED);
     CHECK(get_resealed(7, 1, UINT32_MAX) == RR_E_MALFORMED);
     CHECK(get_resealed(24, 1, UINT32_MAX) == RR_E_MALFORMED);
-    /* Heartbeats belong to no one group. */
+    /* Heartbeats and addresses belong to no one group. */
     CHECK(get_resealed(5, FRAME_HEARTBEATS, UINT32_MAX) == RR_E_MALFORMED);
+    CHECK(get_resealed(5, FRAME_ADDRESS, UINT32_MAX) == RR_E_MALFORMED);
 }
 
 static void test_frame_header_above_the_limit_is_refused(void)

@@ -66,10 +66,11 @@ static void test_refusals_are_told_apart_and_remembered(void)
 {
     CHECK(refusal_to(change_nothing, 0) == 0);
     CHECK(refusal_to(change_nothing, RR_E_INSTANCE) == RR_E_INSTANCE);
+    CHECK(refusal_to(change_nothing, RR_E_REMOVED) == RR_E_REMOVED);
     CHECK(refusal_to(change_cluster, 0) == RR_E_IDENTITY);
     CHECK(refusal_to(change_to, 0) == RR_E_IDENTITY);
     CHECK(refusal_to(change_limits, 0) == RR_E_INVALID);
-    CHECK(refusal_to(change_to_unknown_node, 0) == RR_E_NOT_FOUND);
+    CHECK(refusal_to(change_to_unknown_node, RR_E_NOT_FOUND) == RR_E_NOT_FOUND);
     CHECK(refusal_to(change_to_tls, 0) == RR_E_NOT_SUPPORTED);
 }
 

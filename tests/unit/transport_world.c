@@ -172,6 +172,7 @@ void world_close(struct world *world)
 int world_turn(struct world *world)
 {
     uint64_t now = world->net->now_ns;
+    world->turn_count++;
     for (uint32_t i = 0; i < world->count; i++) {
         struct world_node *node = &world->nodes[i];
         if (!node->transport)

@@ -49,6 +49,7 @@ struct world {
     struct fake_net *net;
     struct world_node nodes[WORLD_NODES_MAX]; /* node i has id i + 1 */
     uint32_t count;
+    uint64_t turn_count;
     struct transport_options options; /* for all nodes; may be changed before world_open */
 };
 
