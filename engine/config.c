@@ -118,6 +118,19 @@ static bool is_node_id(uint64_t id)
     return id != RR_NONE && id < RR_LOCAL_APPLY_THREAD;
 }
 
+static int check_advertised(const struct rr_engine_options *options, struct rr_error *error)
+{
+    struct io_address address;
+    int rc = check_address(options->advertise, options->insecure, error);
+    if (rc == 0)
+        rc = io_address_parse(options->advertise, &address, error);
+    if (rc == 0 && (address.ip == 0 || address.port == 0))
+        rc = rr_fail(error, RR_E_BAD_ADDRESS,
+                     "%s cannot be dialled: .advertise names an address and a port of this machine",
+                     options->advertise);
+    return rc;
+}
+
 static int check_who_and_where(const struct rr_engine_options *options, struct rr_error *error)
 {
     if (!options->dir || !options->dir[0])
@@ -132,7 +145,8 @@ static int check_who_and_where(const struct rr_engine_options *options, struct r
         return rr_fail(error, RR_E_INVALID, "cluster_id may not be 0");
     if (options->create > RR_CREATE_JOIN)
         return rr_fail(error, RR_E_INVALID, "create is %d: no such mode", (int)options->create);
-    return check_address(options->listen, options->insecure, error);
+    int rc = check_address(options->listen, options->insecure, error);
+    return rc == 0 && options->advertise ? check_advertised(options, error) : rc;
 }
 
 /* How the sizes hang together: an entry has to fit into a write, a segment and a frame. */

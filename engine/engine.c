@@ -126,6 +126,11 @@ static int open_identity(struct rr_engine *engine, struct rr_error *error)
     int rc = identity_read(io, engine->dir, &engine->identity, error);
     if (rc == 0) {
         rc = identity_check(&engine->identity, &asked, engine->dir, error);
+        if (rc == 0 && engine->identity.feature_level < IDENTITY_FEATURE_LEVEL) {
+            /* From here on it may hold what an older build would take for damage. */
+            engine->identity.feature_level = IDENTITY_FEATURE_LEVEL;
+            rc = identity_write(io, engine->dir, &engine->identity, error);
+        }
         return rc == 0 ? keep_names(engine, error) : rc;
     }
     if (rc != RR_E_NOT_FOUND)
@@ -181,6 +186,8 @@ static int open_transport(struct rr_engine *engine, struct rr_error *error)
                                         .on_refused = on_refused,
                                         .run_crc = wal_run_crc};
     int rc = io_address_parse(given->listen, &options.listen, error);
+    if (rc == 0 && given->advertise)
+        rc = io_address_parse(given->advertise, &options.advertise, error);
     return rc == 0 ? transport_open(&options, &engine->transport, error) : rc;
 }
 

@@ -54,6 +54,7 @@ void group_adopt(struct rr_engine *engine, struct command *command)
     struct rr_group *group = RR_CONTAINER_OF(command, struct rr_group, open_command);
     engine->group = group;
     group->last_tick_ns = engine->now_ns;
+    transport_limit_silence(engine->transport, group->options.election_ticks * group->tick_ns);
     for (uint32_t i = 0; i < group->options.peer_count; i++) {
         struct io_address address;
         struct rr_error error;

@@ -105,6 +105,8 @@ static void test_config_engine_refusals_name_the_option(void)
     REFUSED_ENGINE(listen, NULL, RR_E_INVALID, "listen");
     REFUSED_ENGINE(listen, "10.0.0.1:7001", RR_E_BAD_ADDRESS, "loopback");
     REFUSED_ENGINE(listen, "localhost", RR_E_BAD_ADDRESS, "localhost");
+    REFUSED_ENGINE(advertise, "10.0.0.1:7001", RR_E_BAD_ADDRESS, "loopback");
+    REFUSED_ENGINE(advertise, "127.0.0.1:0", RR_E_BAD_ADDRESS, "advertise");
     REFUSED_ENGINE(node_id, 0, RR_E_INVALID, "node_id");
     REFUSED_ENGINE(node_id, UINT64_MAX - 1, RR_E_INVALID, "node_id");
     REFUSED_ENGINE(cluster_id, 0, RR_E_INVALID, "cluster_id");

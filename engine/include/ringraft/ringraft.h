@@ -121,6 +121,7 @@ struct rr_engine_options {
      * NULL: nobody listens. */
     void (*on_event)(void *ctx, const struct rr_event *event);
     void *event_ctx;
+    const char *advertise; /* where other nodes dial this one, if not at `listen`; NULL: there */
 };
 
 int rr_engine_open(const struct rr_engine_options *options, struct rr_engine **engine,
