@@ -35,12 +35,15 @@ enum io_kind {
     IO_SYNC,    /* fd: fdatasync */
     IO_ACCEPT,  /* fd of a listener; result: the new fd (CLOEXEC, the listener's peer options) */
     IO_CONNECT, /* fd of ops->socket; address */
-    IO_SEND,    /* fd, iov; may be short */
+    IO_SEND,    /* fd, iov, flags: IO_QUIET; may be short */
     IO_RECV,    /* fd, iov; whatever is there, at least a byte; 0: the peer closed */
 };
 
 enum io_flags {
     IO_DSYNC = 1,
+    /* SEND: that all of it was sent is no reason for a turn; `done` may be as late as the next one
+     * with a reason of its own. A short or failed send is a reason. */
+    IO_QUIET = 2,
 };
 
 /* An operation. Owned by its caller until `done` has been called; neither it nor the bytes behind

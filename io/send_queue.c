@@ -175,6 +175,14 @@ uint32_t send_queue_gather(struct send_queue *queue)
     return parts;
 }
 
+bool send_queue_is_gathered(const struct send_queue *queue, uint32_t parts)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < parts; i++)
+        bytes += queue->parts[i].iov_len;
+    return bytes == queue->bytes && queue->urgent_size == 0;
+}
+
 uint32_t send_queue_consume(struct send_queue *queue, uint64_t size)
 {
     RR_ASSERT(size <= queue->bytes);

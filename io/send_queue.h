@@ -89,6 +89,9 @@ static inline bool send_queue_is_empty(const struct send_queue *queue)
  * memory for the heartbeats' frame). They stay as they are until send_queue_consume. */
 uint32_t send_queue_gather(struct send_queue *queue);
 
+/* Are these parts all that waits? */
+bool send_queue_is_gathered(const struct send_queue *queue, uint32_t parts);
+
 /* `size` bytes of the gathered parts were sent: lets go of their blocks. Returns frames completed.
  */
 uint32_t send_queue_consume(struct send_queue *queue, uint64_t size);

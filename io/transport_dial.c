@@ -49,6 +49,7 @@ static void send_hello(struct dial *dial)
 {
     dial->out_part = (struct iovec){.iov_base = dial->hello + dial->hello_bytes,
                                     .iov_len = HELLO_SIZE - dial->hello_bytes};
+    dial->out.io.flags = 0;
     transport_op_submit(&dial->out, IO_SEND, dial->fd, &dial->out_part, 1);
 }
 

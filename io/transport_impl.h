@@ -123,6 +123,7 @@ struct peer {
     struct dial dial;
     struct guest *guest; /* ANSWERING or OPEN, or NULL */
     struct send_queue queue;
+    bool has_refused;  /* a message found no room: whoever sent it waits for the next send's end */
     int dial_refusal;  /* the last dial was refused, by either side; 0: not */
     int guest_refusal; /* the last who came under this id was refused; 0: not */
     bool is_removed;   /* invisible; freed once dial is IDLE */

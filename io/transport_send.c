@@ -222,6 +222,7 @@ int transport_send(struct transport *transport, uint64_t group, const struct rr_
                                   : queue_frame(peer, group, message, (uint32_t)size);
     if (!is_queued) {
         transport->stats.dropped++;
+        peer->has_refused = true;
         return RR_E_BUSY;
     }
     RR_ASSERT_SLOW((send_queue_check(&peer->queue), true));
@@ -255,6 +256,10 @@ void peer_start_send(struct peer *peer)
     if (parts == 0)
         return;
     peer->transport->stats.sends++;
+    /* If nothing and nobody waits for room, what else is to be sent comes from another turn. */
+    bool is_awaited = peer->has_refused || !send_queue_is_gathered(&peer->queue, parts);
+    dial->out.io.flags = is_awaited ? 0 : IO_QUIET;
+    peer->has_refused = false;
     transport_op_submit(&dial->out, IO_SEND, dial->fd, peer->queue.parts, parts);
 }
 

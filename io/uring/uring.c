@@ -104,6 +104,7 @@ static void dispatch(struct os_loop *loop)
         count++;
     }
     io_uring_cq_advance(&uring->ring, count);
+    uring_finish_quiet(uring);
     uring_answer(uring);
 }
 
@@ -222,6 +223,7 @@ int uring_open(const struct uring_options *options, struct io **io, struct rr_er
     uring->lock_fd = -1;
     uring_list_init(&uring->staged);
     uring_list_init(&uring->answered);
+    uring_list_init(&uring->quiet);
     uring_list_init(&uring->cancels);
     int err = make_ring(uring, options, error);
     if (err < 0)

@@ -53,6 +53,7 @@ void uring_submit(struct io *io, struct io_op *op)
     RR_ASSERT(op->fd >= 0);
     io->submit_count++;
     op->in_flight = true;
+    uring_op_of(op)->must_wait = false;
     uring_op_of(op)->is_cancel_asked = false;
     uring_op_of(op)->is_cancel_listed = false;
     if (op->kind == IO_WRITE)
@@ -73,7 +74,7 @@ void uring_cancel(struct io *io, struct io_op *op)
     if (own->state == URING_STAGED) {
         remove_op(&uring->staged, op);
         answer_canceled(uring, op);
-    } else if (own->state == URING_KERNEL) {
+    } else if (own->state == URING_KERNEL) { /* what is quiet is as good as done */
         own->is_cancel_listed = true;
         uring_list_push(&uring->cancels, op);
     }
@@ -123,6 +124,24 @@ static void prepare_connect(struct io_uring_sqe *sqe, struct io_op *op)
     io_uring_prep_connect(sqe, op->fd, (struct sockaddr *)name, sizeof(*name));
 }
 
+static bool is_quiet(const struct io_op *op)
+{
+    return op->kind == IO_SEND && (op->flags & IO_QUIET) &&
+           !((const struct uring_op *)op->backend)->must_wait;
+}
+
+/* MSG_WAITALL: less than all of it is a failure to the kernel, and so makes a CQE. */
+static void prepare_send(struct io_uring_sqe *sqe, struct io_op *op)
+{
+    int flags = is_quiet(op) ? MSG_NOSIGNAL | MSG_DONTWAIT | MSG_WAITALL : MSG_NOSIGNAL;
+    if (op->iov_count == 1)
+        io_uring_prep_send(sqe, op->fd, op->iov->iov_base, op->iov->iov_len, flags);
+    else
+        io_uring_prep_sendmsg(sqe, op->fd, message_of(op), (unsigned)flags);
+    if (is_quiet(op))
+        sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+}
+
 static void prepare(struct io_uring_sqe *sqe, struct io_op *op)
 {
     switch (op->kind) {
@@ -140,10 +159,7 @@ static void prepare(struct io_uring_sqe *sqe, struct io_op *op)
         prepare_connect(sqe, op);
         break;
     case IO_SEND:
-        if (op->iov_count == 1)
-            io_uring_prep_send(sqe, op->fd, op->iov->iov_base, op->iov->iov_len, MSG_NOSIGNAL);
-        else
-            io_uring_prep_sendmsg(sqe, op->fd, message_of(op), MSG_NOSIGNAL);
+        prepare_send(sqe, op);
         break;
     default:
         RR_ASSERT(op->kind == IO_RECV);
@@ -185,15 +201,18 @@ void uring_fill(struct uring *uring)
     while (uring->staged.head != NULL && (sqe = io_uring_get_sqe(&uring->ring)) != NULL) {
         struct io_op *op = uring_list_pop(&uring->staged);
         prepare(sqe, op);
-        uring_op_of(op)->state = URING_KERNEL;
         uring->in_kernel++;
+        uring_op_of(op)->state = is_quiet(op) ? URING_QUIET : URING_KERNEL;
+        if (uring_op_of(op)->state == URING_QUIET)
+            uring_list_push(&uring->quiet, op);
     }
 }
 
 /* ---- from the kernel ----------------------------------------------------- */
 
 /* EINTR: a signal, or a cancelled op that was running in a kernel worker. EAGAIN: no memory for
- * the request just now. A connect that was begun is not begun a second time. */
+ * the request just now, or a quiet send to a full socket. A connect that was begun is not begun a
+ * second time. */
 static bool is_retried(const struct uring *uring, struct io_op *op, int result)
 {
     if (RR_LIKELY(result != -EINTR && result != -EAGAIN))
@@ -211,17 +230,40 @@ void uring_complete(struct uring *uring, uint64_t user_data, int result, unsigne
     }
     struct io_op *op = (struct io_op *)(uintptr_t)user_data;
     struct uring_op *own = uring_op_of(op);
-    RR_ASSERT(op->in_flight && own->state == URING_KERNEL);
+    RR_ASSERT(op->in_flight && (own->state == URING_KERNEL || own->state == URING_QUIET));
     RR_ASSERT(uring->in_kernel > 0);
     uring->in_kernel--;
+    if (RR_UNLIKELY(own->state == URING_QUIET))
+        remove_op(&uring->quiet, op);
     if (RR_UNLIKELY(own->is_cancel_listed))
         remove_op(&uring->cancels, op);
     if (RR_UNLIKELY(is_retried(uring, op, result))) {
+        own->must_wait = true;
         stage(uring, op);
         return;
     }
     bool is_interrupted = result == -EINTR && (own->is_cancel_asked || uring->is_ending);
     finish(uring, op, is_interrupted ? -ECANCELED : result);
+}
+
+static int64_t bytes_of(const struct io_op *op)
+{
+    int64_t bytes = 0;
+    for (uint32_t i = 0; i < op->iov_count; i++)
+        bytes += (int64_t)op->iov[i].iov_len;
+    return bytes;
+}
+
+void uring_finish_quiet(struct uring *uring)
+{
+    if (io_uring_sq_ready(&uring->ring) != 0) /* the kernel has not taken all of them yet */
+        return;
+    struct io_op *op;
+    while ((op = uring_list_pop(&uring->quiet)) != NULL) {
+        RR_ASSERT(uring->in_kernel > 0);
+        uring->in_kernel--;
+        finish(uring, op, bytes_of(op));
+    }
 }
 
 void uring_answer(struct uring *uring)

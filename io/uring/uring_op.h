@@ -10,6 +10,11 @@
  *
  * STAGED ops wait in a list for the next enter, ANSWERED ones for the next dispatch, those in the
  * KERNEL for their CQE.
+ *
+ * A QUIET send makes a CQE only if it fails or is short (CQE_SKIP_SUCCESS), and because it may not
+ * wait for room in the socket (MSG_DONTWAIT) that is decided when the enter has submitted it: what
+ * the dispatch after it has no CQE for was sent. A full socket answers EAGAIN, and the send is
+ * staged again, as one that waits and is not quiet.
  */
 #ifndef RR_IO_URING_OP_H
 #define RR_IO_URING_OP_H
@@ -21,7 +26,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-enum uring_op_state { URING_STAGED, URING_KERNEL, URING_ANSWERED };
+enum uring_op_state { URING_STAGED, URING_KERNEL, URING_QUIET, URING_ANSWERED };
 
 /* What lies in io_op.backend while the op is in flight. */
 struct uring_op {
@@ -30,7 +35,8 @@ struct uring_op {
         struct sockaddr_in name; /* CONNECT */
         struct os_write write;   /* WRITE */
     } u;
-    uint8_t state; /* enum uring_op_state */
+    uint8_t state;  /* enum uring_op_state */
+    bool must_wait; /* a QUIET send met a full socket */
     bool is_cancel_asked;
     bool is_cancel_listed; /* stands in uring.cancels */
 };
@@ -47,6 +53,7 @@ struct uring {
     struct io_uring ring;
     struct uring_list staged;
     struct uring_list answered;
+    struct uring_list quiet;   /* in the SQ, or submitted and not contradicted by a CQE so far */
     struct uring_list cancels; /* in the kernel, cancel asked and not yet submitted */
     uint32_t in_kernel;        /* ops submitted whose CQE has not been seen */
     bool is_wake_armed;        /* a multishot poll of the eventfd is in the kernel */
@@ -97,6 +104,8 @@ void uring_cancel(struct io *io, struct io_op *op);
 void uring_fill(struct uring *uring);
 /* Takes one CQE: calls the op's done, or stages it again. */
 void uring_complete(struct uring *uring, uint64_t user_data, int result, unsigned flags);
+/* After all CQEs of an enter: the quiet sends that have none were sent whole. */
+void uring_finish_quiet(struct uring *uring);
 /* Calls the done of the ops that were answered without the kernel. */
 void uring_answer(struct uring *uring);
 /* From now on nothing new goes to the kernel; what is staged is answered with -ECANCELED. */

@@ -89,6 +89,7 @@ int uring_check_features(unsigned features, struct rr_error *error)
         {IORING_FEAT_SUBMIT_STABLE, "SUBMIT_STABLE", "headers would have to outlive submission"},
         {IORING_FEAT_FAST_POLL, "FAST_POLL", "each waiting socket would take a kernel thread"},
         {IORING_FEAT_EXT_ARG, "EXT_ARG", "one call could not submit and wait with a time limit"},
+        {IORING_FEAT_CQE_SKIP, "CQE_SKIP", "each send would cost a turn"},
     };
     for (size_t i = 0; i < RR_ARRAY_SIZE(wanted); i++) {
         if (!(features & wanted[i].bit))

@@ -146,12 +146,9 @@ static void check_costs(uint32_t node_count, bool is_inline)
     /* An entry of 128 bytes lies in a padded write of 4 KiB, but does not hold it in memory. Memory
      * comes in arenas of 2 MiB, of which one or two may be new on each node. */
     CHECK((int64_t)depth1.resident_kib < (int64_t)(3 * DEPTH1_COUNT * node_count));
-    /* A turn is due to a durable write, another thread, or a message; an entry's sends complete as
-     * they are submitted, which makes one more. Applied on a thread of its own, each entry's way
-     * there and back may find the loop awake, which no counter sees. */
+    /* A turn is due to a durable write, another thread, or a message. Applied on a thread of its
+     * own, each entry's way there and back may find the loop awake, which no counter sees. */
     uint64_t reasons = depth1.writes + depth1.wakes + depth1.received;
-    if (node_count > 1)
-        reasons += depth1.entries;
     if (!is_inline)
         reasons += 2 * depth1.entries;
     CHECK(depth1.enters * 10 <= 11 * reasons + 10 * 50); /* 50: ticks of some seconds */

@@ -229,7 +229,12 @@ static void test_send_to_a_closed_peer_is_an_error_not_a_signal(void)
     close_fd(dialled);
 }
 
-static void test_a_full_socket_waits_and_delivers_everything(void)
+static void do_nothing(void *arg)
+{
+    (void)arg;
+}
+
+static void fill_a_socket(uint8_t flags)
 {
     enum { SIZE = 16 << 20 };
     struct test_op send, recv;
@@ -241,6 +246,7 @@ static void test_a_full_socket_waits_and_delivers_everything(void)
         out[i] = (char)(i * 31 >> 7);
     harness_connect(h, &dialled, &accepted);
     test_op_init(&send, h, IO_SEND, dialled, out, SIZE);
+    send.op.flags = flags;
     test_op_init(&recv, h, IO_RECV, accepted, in, SIZE);
     harness_submit_one(h, &send);
     usleep(20000); /* nobody receives: the buffers fill */
@@ -257,11 +263,44 @@ static void test_a_full_socket_waits_and_delivers_everything(void)
         }
     }
     CHECK(memcmp(in, out, SIZE) == 0);
+    harness_call(h, do_nothing, NULL); /* the turn that a quiet send's end may wait for */
     harness_wait(h, &send);
     free(out);
     free(in);
     close_fd(dialled);
     close_fd(accepted);
+}
+
+static void test_a_full_socket_waits_and_delivers_everything(void)
+{
+    fill_a_socket(0);
+}
+
+static void test_a_full_socket_takes_quiet_sends_too(void)
+{
+    fill_a_socket(IO_QUIET);
+}
+
+static void test_a_quiet_send_that_fails_is_a_reason_for_a_turn(void)
+{
+    struct test_op t;
+    int dialled, accepted;
+    int64_t result = 1;
+    harness_connect(h, &dialled, &accepted);
+    close_fd(accepted);
+    test_op_init(&t, h, IO_SEND, dialled, "x", 1);
+    t.op.flags = IO_QUIET;
+    for (int i = 0; i < 100 && result > 0; i++) {
+        harness_submit_one(h, &t);
+        usleep(1000);
+        bool is_silent = harness_done_count(h, &t) == 0;
+        if (is_silent)
+            harness_call(h, do_nothing, NULL);
+        result = harness_wait(h, &t);
+        CHECK(!is_silent || result == 1);
+    }
+    CHECK(result == -EPIPE || result == -ECONNRESET);
+    close_fd(dialled);
 }
 
 static void test_connect_to_nobody_is_refused(void)
@@ -471,7 +510,7 @@ int main(int argc, char **argv)
 {
     CHECK(argc == 2);
     backend = argv[1];
-    harness_close_io(harness_open(backend)); /* skips where there is none */
+    harness_close_io(harness_open(backend));           /* skips where there is none */
     RUN(test_writes_in_flight_that_overlap_are_fatal); /* forks: before there are threads */
     harness_init(h, harness_open(backend));
     harness_start(h);
@@ -483,6 +522,8 @@ int main(int argc, char **argv)
     RUN(test_bytes_travel_both_ways);
     RUN(test_send_to_a_closed_peer_is_an_error_not_a_signal);
     RUN(test_a_full_socket_waits_and_delivers_everything);
+    RUN(test_a_full_socket_takes_quiet_sends_too);
+    RUN(test_a_quiet_send_that_fails_is_a_reason_for_a_turn);
     RUN(test_connect_to_nobody_is_refused);
     RUN(test_listen_on_a_taken_port_is_refused);
     RUN(test_both_ends_have_the_peer_options);

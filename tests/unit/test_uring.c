@@ -99,6 +99,48 @@ static const struct io_uring_sqe *filled_sqe(struct io *io, struct test_op *t)
     exit(1);
 }
 
+static void read_turn_count(void *arg)
+{
+    *(uint64_t *)arg = h->io->turn_count;
+}
+
+/* How many turns it takes to send so many bytes, one at a time. */
+static uint64_t turns_of_sends(uint8_t flags)
+{
+    enum { COUNT = 50 };
+    struct test_op sends[COUNT];
+    int dialled, accepted;
+    uint64_t before, after;
+    char byte;
+    harness_connect(h, &dialled, &accepted);
+    harness_call(h, read_turn_count, &before);
+    for (int i = 0; i < COUNT; i++) {
+        test_op_init(&sends[i], h, IO_SEND, dialled, "x", 1);
+        sends[i].op.flags = flags;
+        harness_submit_one(h, &sends[i]);
+        CHECK(recv(accepted, &byte, 1, 0) == 1 && byte == 'x');
+        usleep(500); /* a turn, if there is reason for one */
+    }
+    harness_call(h, read_turn_count, &after);
+    for (int i = 0; i < COUNT; i++)
+        CHECK(harness_wait(h, &sends[i]) == 1);
+    h->io->ops->close(h->io, dialled);
+    h->io->ops->close(h->io, accepted);
+    return (after - before) / COUNT;
+}
+
+static void test_a_quiet_send_makes_no_turn(void)
+{
+    struct io *io;
+    CHECK(uring_open(NULL, &io, NULL) == 0);
+    harness_init(h, io);
+    harness_start(h);
+    CHECK_EQ_U64(turns_of_sends(IO_QUIET), 1);
+    CHECK(turns_of_sends(0) >= 2);
+    harness_join(h);
+    uring_free(io);
+}
+
 static void test_flags_are_handed_to_the_kernel(void)
 {
     enum { DURABLE, VECTORED, PLAIN, SYNC, ACCEPT, SEND, SENDMSG, COUNT };
@@ -363,6 +405,7 @@ int main(void)
     uring_free(io);
     RUN(test_more_ops_than_sq_and_cq_hold_all_complete);
     RUN(test_wake_count_is_the_number_of_kernel_calls);
+    RUN(test_a_quiet_send_makes_no_turn);
     RUN(test_flags_are_handed_to_the_kernel);
     RUN(test_refusals_are_explained);
     RUN(test_each_errno_has_its_sentence);
