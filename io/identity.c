@@ -5,6 +5,7 @@
  */
 #include "io/identity.h"
 
+#include "io/file_path.h"
 #include "proto/base.h"
 #include "proto/crc32c.h"
 
@@ -12,7 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PATH_SIZE      1024u
 #define IDENTITY_MAGIC 0x746e656469727272u /* "rrrident" */
 
 /* As it lies in the file; little endian. */
@@ -28,15 +28,6 @@ struct identity_file {
 };
 _Static_assert(sizeof(struct identity_file) == 48, "the file's size is part of the format");
 
-static int path_in(char path[PATH_SIZE], const char *dir, const char *name, struct rr_error *error)
-{
-    int size = snprintf(path, PATH_SIZE, "%s/%s", dir, name);
-    if (size < 0 || (unsigned)size >= PATH_SIZE)
-        return rr_fail(error, RR_E_INVALID, "%.300s…: the path is longer than %u bytes", dir,
-                       PATH_SIZE - 1);
-    return 0;
-}
-
 static int fail_io(struct rr_error *error, int err, const char *path, const char *what)
 {
     return rr_fail(error, err == -ENOSPC ? RR_E_NO_SPACE : RR_E_IO, "%.400s: %s: %s", path, what,
@@ -45,8 +36,8 @@ static int fail_io(struct rr_error *error, int err, const char *path, const char
 
 int identity_lock(struct io *io, const char *dir, int *lock_fd, struct rr_error *error)
 {
-    char path[PATH_SIZE];
-    int err = path_in(path, dir, "lock", error);
+    char path[FILE_PATH_SIZE];
+    int err = file_path_join(path, dir, "lock", error);
     if (err)
         return err;
     err = io->ops->mkdir(io, dir);
@@ -68,9 +59,9 @@ int identity_lock(struct io *io, const char *dir, int *lock_fd, struct rr_error 
 
 int identity_read(struct io *io, const char *dir, struct identity *identity, struct rr_error *error)
 {
-    char path[PATH_SIZE];
+    char path[FILE_PATH_SIZE];
     struct identity_file file;
-    int err = path_in(path, dir, "identity", error);
+    int err = file_path_join(path, dir, "identity", error);
     if (err)
         return err;
     int fd = io->ops->open(io, path, IO_O_READ_ONLY);
@@ -121,28 +112,13 @@ static int write_file(struct io *io, const char *path, const struct identity_fil
     return err;
 }
 
-/* "a/b/" lies in "a", "a" in ".". */
-static void parent_of(char parent[PATH_SIZE], const char *dir)
-{
-    size_t size = strlen(dir);
-    while (size > 1 && dir[size - 1] == '/')
-        size--;
-    while (size > 0 && dir[size - 1] != '/')
-        size--;
-    while (size > 1 && dir[size - 1] == '/')
-        size--;
-    RR_ASSERT(size < PATH_SIZE);
-    memcpy(parent, size > 0 ? dir : ".", size > 0 ? size : 1);
-    parent[size > 0 ? size : 1] = 0;
-}
-
 int identity_write(struct io *io, const char *dir, const struct identity *identity,
                    struct rr_error *error)
 {
     RR_ASSERT(identity->instance != 0);
-    char path[PATH_SIZE];
-    char draft[PATH_SIZE];
-    char parent[PATH_SIZE];
+    char path[FILE_PATH_SIZE];
+    char draft[FILE_PATH_SIZE];
+    char parent[FILE_PATH_SIZE];
     struct identity_file file = {
         .magic = IDENTITY_MAGIC,
         .format = identity->format,
@@ -153,12 +129,12 @@ int identity_write(struct io *io, const char *dir, const struct identity *identi
         .loop_count = identity->loop_count,
     };
     file.crc = crc32c(0, &file, offsetof(struct identity_file, crc));
-    int err = path_in(path, dir, "identity", error);
+    int err = file_path_join(path, dir, "identity", error);
     if (!err)
-        err = path_in(draft, dir, "identity.new", error);
+        err = file_path_join(draft, dir, "identity.new", error);
     if (err)
         return err;
-    parent_of(parent, dir);
+    file_path_parent(parent, dir);
     err = write_file(io, draft, &file);
     if (!err) /* the directory itself first: a name in a directory that is lost is worth nothing */
         err = io->ops->sync_dir(io, parent);

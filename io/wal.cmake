@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-# The write-ahead log, the directory's identity and the blocks that log bytes live in.
+# The write-ahead log, the directory's identity, snapshot files and the blocks that log bytes live in.
 add_library(rr_wal STATIC
+    file_path.c
     identity.c
     log_block.c
+    snapshot_file.c
+    snapshot_format.c
+    snapshot_part.c
+    snapshot_reader.c
     wal.c
     wal_create.c
     wal_format.c

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/snapshot_part.h"
+
+#include "io/file_path.h"
+#include "io/snapshot_format.h"
+#include "proto/base.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct snapshot_part {
+    struct snapshot_part_options options; /* path is `path` */
+    int fd;
+    bool is_published;
+    uint64_t offset; /* where the next write goes */
+    uint64_t unsynced;
+    char path[FILE_PATH_SIZE];
+    char recv[FILE_PATH_SIZE];
+};
+
+/* ---- what is there already ----------------------------------------------- */
+
+static int get_some(struct snapshot_part *part, uint8_t *bytes, size_t size, uint64_t offset,
+                    int64_t *got, struct rr_error *error)
+{
+    struct io *io = part->options.io;
+    *got = io->ops->pread(io, part->fd, bytes, size, offset);
+    return *got < 0 ? snapshot_fail_io(error, (int)*got, part->recv, "cannot be read") : 0;
+}
+
+/* How far the part is the file that is expected: its head, then chunk by chunk. */
+static int find_sound_end(struct snapshot_part *part, uint8_t *buffer, uint64_t *end,
+                          struct rr_error *error)
+{
+    int64_t got;
+    int bad = 0;
+    *end = 0;
+    int rc = get_some(part, buffer, SNAPSHOT_FILE_HEAD_MAX, 0, &got, error);
+    if (rc != 0)
+        return rc;
+    (void)snapshot_head_check(buffer, (size_t)got, &bad);
+    struct snapshot_file_head head;
+    if (bad)
+        return 0;
+    memcpy(&head, buffer, sizeof(head));
+    if (head.crc != part->options.head_crc)
+        return 0;
+    *end = head.head_bytes;
+    /* Only full chunks: where one ends that is not, nobody can say before the trailer is there. */
+    for (uint64_t number = 0;; number++) {
+        rc = get_some(part, buffer, SNAPSHOT_FILE_CHUNK, *end, &got, error);
+        if (rc != 0 || got < (int64_t)SNAPSHOT_FILE_CHUNK ||
+            !snapshot_chunk_check(buffer, SNAPSHOT_FILE_CHUNK, head.crc, number))
+            break;
+        *end += SNAPSHOT_FILE_CHUNK;
+    }
+    return rc;
+}
+
+static int resume(struct snapshot_part *part, struct rr_error *error)
+{
+    uint8_t *buffer = malloc(SNAPSHOT_FILE_CHUNK);
+    if (!buffer)
+        return rr_fail(error, RR_E_NO_MEMORY, "out of memory for a snapshot's chunk");
+    struct io *io = part->options.io;
+    int rc = find_sound_end(part, buffer, &part->offset, error);
+    free(buffer);
+    part->offset = part->offset > part->options.file_bytes ? 0 : part->offset;
+    int err = rc == 0 ? io->ops->truncate(io, part->fd, part->offset) : 0;
+    return err ? snapshot_fail_io(error, err, part->recv, "cannot be cut") : rc;
+}
+
+/* ---- open, write, close --------------------------------------------------- */
+
+int snapshot_part_open(const struct snapshot_part_options *options, struct snapshot_part **part,
+                       uint64_t *offset, struct rr_error *error)
+{
+    *part = NULL;
+    struct io *io = options->io;
+    struct snapshot_part *made = calloc(1, sizeof(*made));
+    if (!made)
+        return rr_fail(error, RR_E_NO_MEMORY, "out of memory for a snapshot's part");
+    made->options = *options;
+    made->options.path = made->path;
+    int size = snprintf(made->recv, sizeof(made->recv), "%s.recv", options->path);
+    RR_ASSERT(size > 0 && (size_t)size < sizeof(made->recv)); /* in the data directory */
+    memcpy(made->path, options->path, strlen(options->path) + 1);
+    made->fd = io->ops->open(io, made->recv, IO_O_CREATE);
+    int rc = made->fd < 0 ? snapshot_fail_io(error, made->fd, made->recv, "cannot be made")
+                          : resume(made, error);
+    if (rc != 0) {
+        snapshot_part_close(made, true);
+        return rc;
+    }
+    *part = made;
+    *offset = made->offset;
+    return 0;
+}
+
+int snapshot_part_write(struct snapshot_part *part, uint64_t offset, const void *bytes, size_t size,
+                        struct rr_error *error)
+{
+    struct io *io = part->options.io;
+    RR_ASSERT(offset == part->offset && !part->is_published);
+    if (size > part->options.file_bytes - offset)
+        return rr_fail(error, RR_E_TOO_LARGE, "%.400s: more arrives than its %llu bytes",
+                       part->recv, (unsigned long long)part->options.file_bytes);
+    int64_t put = io->ops->pwrite(io, part->fd, bytes, size, offset, 0);
+    if (put < 0)
+        return snapshot_fail_io(error, (int)put, part->recv, "cannot be written");
+    RR_ASSERT((size_t)put == size);
+    part->offset += size;
+    part->unsynced += size;
+    if (part->unsynced < SNAPSHOT_FILE_SYNC_BYTES)
+        return 0;
+    part->unsynced = 0;
+    int err = io->ops->fsync(io, part->fd);
+    return err ? snapshot_fail_io(error, err, part->recv, "cannot be synced") : 0;
+}
+
+/* Is it whole, and the file that was announced? */
+static int judge(const struct snapshot_part *part, struct rr_error *error)
+{
+    const struct snapshot_part_options *expected = &part->options;
+    struct snapshot_reader *reader;
+    int rc = snapshot_reader_open(expected->io, part->recv, &reader, error);
+    if (rc != 0)
+        return rc;
+    const struct snapshot_head *head = snapshot_reader_head(reader);
+    const struct snapshot_file_info *info = snapshot_reader_info(reader);
+    bool is_it = head->cluster == expected->cluster && head->group == expected->group &&
+                 head->metadata.index == expected->index && head->metadata.term == expected->term &&
+                 info->head_crc == expected->head_crc && info->file_bytes == expected->file_bytes;
+    snapshot_reader_free(reader);
+    if (!is_it)
+        return rr_fail(error, RR_E_CORRUPT, "%.400s: it is not the snapshot that was announced",
+                       part->recv);
+    return snapshot_file_verify(expected->io, part->recv, error);
+}
+
+int snapshot_part_publish(struct snapshot_part *part, struct rr_error *error)
+{
+    RR_ASSERT(!part->is_published);
+    int rc = judge(part, error);
+    if (rc == 0)
+        rc = snapshot_publish(part->options.io, part->fd, part->recv, part->path, error);
+    part->is_published = rc == 0;
+    return rc;
+}
+
+void snapshot_part_close(struct snapshot_part *part, bool keep)
+{
+    struct io *io = part->options.io;
+    if (part->fd >= 0)
+        io->ops->close(io, part->fd);
+    if (!part->is_published && !keep)
+        (void)io->ops->unlink(io, part->recv); /* what stays is removed at the next open */
+    free(part);
+}
