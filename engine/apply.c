@@ -112,6 +112,7 @@ static void batch_done(struct io_job *job)
     else
         apply->done_first = batch;
     apply->done_last = batch;
+    apply->options.came_back(apply);
 }
 
 void apply_post(struct apply *apply, struct io_job *job)
@@ -129,6 +130,7 @@ void apply_posted_done(struct apply *apply)
 {
     RR_ASSERT(apply->running > 0);
     apply->running--;
+    apply->options.came_back(apply);
 }
 
 static struct apply_batch *batch_new(struct apply *apply)

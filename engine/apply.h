@@ -54,6 +54,7 @@ struct apply_options {
     struct rr_state_machine state_machine;
     void (*on_complete)(void *ctx, const struct rr_completion *completions, uint32_t count);
     void *ctx;
+    void (*came_back)(struct apply *apply); /* a batch or job, on the loop; may only record */
 };
 
 struct apply {

@@ -7,6 +7,7 @@
 
 #include "engine/config.h"
 #include "engine/group.h"
+#include "engine/recovery.h"
 #include "io/address.h"
 #include "io/backend.h"
 #include "proto/base.h"
@@ -72,8 +73,12 @@ static RR_COLD void on_refused(void *ctx, uint64_t node, int err)
                "%llu: it stops here and %s",
                (unsigned long long)node, (unsigned long long)own.node,
                rc == 0 ? "will not open again" : "cannot record that");
-    if (engine->group)
-        group_stop(engine->group, RR_E_INSTANCE);
+    struct rr_group *group;
+    uint32_t at = 0;
+    while ((group = id_map_each(&engine->groups, &at))) {
+        group_stop(group, RR_E_INSTANCE);
+        engine_touch(engine, group);
+    }
 }
 
 /* ---- opening ------------------------------------------------------------- */
@@ -151,19 +156,20 @@ static int open_identity(struct rr_engine *engine, struct rr_error *error)
 static int open_wal(struct rr_engine *engine, struct rr_error *error)
 {
     engine->peers.self = engine->options.node_id;
-    int rc = recovery_init(&engine->recovery, &engine->peers);
-    if (rc != 0)
-        return rr_fail(error, rc, "out of memory");
+    struct recovery recovery = {.peers = &engine->peers, .registry = &engine->registry};
     struct wal_options options = wal_options_of(engine);
-    struct wal_recovery handlers = recovery_handlers(&engine->recovery);
-    rc = wal_open(&options, &handlers, &engine->wal, error);
+    struct wal_recovery handlers = recovery_handlers(&recovery);
+    int rc = wal_open(&options, &handlers, &engine->wal, error);
+    if (rc == 0)
+        rc = recovery_finish(&recovery, engine->dir, error);
+    recovery_fini(&recovery);
     if (rc == RR_E_INSTANCE)
         return rr_fail(error, rc,
                        "%.300s: its peers refused this directory as an older copy or another "
                        "instance of node %llu, which may have forgotten votes and entries; nothing "
                        "was changed; replace this node by a new one with a new id",
                        engine->dir, (unsigned long long)engine->options.node_id);
-    return rc == 0 ? recovery_finish(&engine->recovery, engine->dir, error) : rc;
+    return rc;
 }
 
 static int open_transport(struct rr_engine *engine, struct rr_error *error)
@@ -194,9 +200,6 @@ static int open_transport(struct rr_engine *engine, struct rr_error *error)
 static int start_loop(struct rr_engine *engine, struct rr_error *error)
 {
     struct io *io = engine->io;
-    engine->apply_worker = io->ops->worker_new(io, "apply");
-    if (!engine->apply_worker)
-        return rr_fail(error, RR_E_NO_MEMORY, "the apply thread could not be made");
     int rc = io->ops->start(io, loop_turn, engine);
     return rc == 0 ? 0 : rr_fail(error, RR_E_IO, "the loop did not start (%d)", rc);
 }
@@ -212,18 +215,38 @@ static int copy_options(struct rr_engine *engine, const struct rr_engine_options
     return engine->dir ? 0 : rr_fail(error, RR_E_NO_MEMORY, "out of memory");
 }
 
+/* What their threads still have to tell is told before anything goes. */
+static void stop_workers(struct rr_engine *engine)
+{
+    const struct registry_entry *entry;
+    uint32_t at = 0;
+    while ((entry = id_map_each(&engine->registry.entries, &at)))
+        if (entry->group)
+            group_stop_worker(entry->group);
+}
+
+/* All groups that were opened, those too that the loop never heard of. */
+static void free_groups(struct rr_engine *engine)
+{
+    struct registry_entry *entry;
+    uint32_t at = 0;
+    while ((entry = id_map_each(&engine->registry.entries, &at)))
+        if (entry->group)
+            group_free(entry->group);
+    registry_fini(&engine->registry);
+    id_map_fini(&engine->groups);
+    log_memory_fini(&engine->log_memory);
+    free(engine->scratch);
+}
+
 /* Everything but the loop, in the reverse order of opening; what was not opened is NULL. */
 static void free_parts(struct rr_engine *engine)
 {
     struct io *io = engine->io;
-    if (engine->apply_worker)
-        io->ops->worker_free(engine->apply_worker);
-    if (engine
-            ->transport) /* before the group: what it still meant to send lies in the group's log */
+    stop_workers(engine);
+    if (engine->transport) /* before the groups: what it still meant to send lies in their logs */
         transport_free(engine->transport);
-    if (engine->opened)
-        group_free(engine->opened);
-    recovery_fini(&engine->recovery);
+    free_groups(engine);
     if (engine->wal)
         wal_free(engine->wal);
     if (engine->lock_fd >= 0)
@@ -243,9 +266,14 @@ int engine_open_on(struct io *io, const struct rr_engine_options *options,
         return rr_fail(error, RR_E_NO_MEMORY, "out of memory");
     made->io = io;
     made->lock_fd = -1;
+    made->busy_end = &made->busy;
+    made->next_tick_ns = UINT64_MAX;
+    registry_init(&made->registry, &made->log_memory);
     made->nonce = random_not_zero(io);
     made->core_seed = random_not_zero(io);
     int rc = copy_options(made, options, error);
+    if (rc == 0 && !(made->scratch = malloc(sizeof(*made->scratch))))
+        rc = rr_fail(error, RR_E_NO_MEMORY, "out of memory");
     if (rc == 0)
         rc = identity_lock(io, made->dir, &made->lock_fd, error);
     if (rc == 0)
@@ -299,14 +327,16 @@ struct close_command {
 static void close_on_loop(struct rr_engine *engine, struct command *command)
 {
     struct close_command *close = RR_CONTAINER_OF(command, struct close_command, command);
-    struct rr_group *group = engine->group;
-    if (group)
+    struct rr_group *group;
+    uint32_t at = 0;
+    uint64_t patience_ns = 100 * MS;
+    while ((group = id_map_each(&engine->groups, &at))) {
         proposal_queue_close(&group->queue);
+        engine_touch(engine, group);
+        patience_ns = rr_max_u64(patience_ns, group_patience_ns(group));
+    }
     engine->phase = ENGINE_DRAINING;
-    engine->close_deadline_ns = engine->now_ns;
-    if (close->mode == RR_CLOSE_DRAIN)
-        engine->close_deadline_ns +=
-            group ? 2 * group->options.election_ticks * group->tick_ns : 100 * MS;
+    engine->close_deadline_ns = engine->now_ns + (close->mode == RR_CLOSE_DRAIN ? patience_ns : 0);
 }
 
 int rr_engine_close(struct rr_engine *engine, enum rr_close_mode mode)

@@ -9,7 +9,7 @@
 
 #include "engine/engine.h"
 #include "engine/peers.h"
-#include "engine/recovery.h"
+#include "engine/registry.h"
 #include "io/identity.h"
 #include "io/transport.h"
 #include "io/wal.h"
@@ -32,7 +32,6 @@ enum engine_phase {
 struct rr_engine {
     struct io *io;
     bool owns_io;
-    struct rr_group *opened;          /* by the thread that opens groups */
     struct rr_engine_options options; /* resolved; dir is a copy of ours */
     char *dir;
     int lock_fd;
@@ -41,11 +40,18 @@ struct rr_engine {
     uint64_t core_seed;
     struct wal *wal;
     struct transport *transport;
-    struct io_worker *apply_worker;
-    struct recovery recovery; /* what the log held, until a group takes it over */
     struct peers peers;
-    struct rr_group *group;
+    struct registry registry;
+    struct log_memory log_memory;
     _Atomic(struct command *) commands;
+    _Atomic(struct rr_group *) called; /* by other threads, through their proposal queues */
+
+    /* The groups of the loop, by id, and those of them that are to be looked at, oldest first. */
+    struct id_map groups;
+    struct rr_group *busy, **busy_end;
+    uint64_t tick_origin_ns; /* all ticks lie on grids that begin here */
+    uint64_t next_tick_ns;   /* the earliest of any group */
+    struct group_scratch *scratch;
     struct engine_observer observer;
 
     enum engine_phase phase;
@@ -56,9 +62,17 @@ struct rr_engine {
     uint64_t messages_received;
 };
 
+/* ---- loop.c -------------------------------------------------------------- */
+
 /* Any thread. */
 void engine_post(struct rr_engine *engine, struct command *command);
 
+/* Any thread: the group's queue holds what its loop sleeps for. */
+void engine_call(struct rr_engine *engine, struct rr_group *group);
+/* The group is looked at in this turn, or the next if this one has passed it. Loop thread. */
+void engine_touch(struct rr_engine *engine, struct rr_group *group);
+/* A group begins to be the loop's. RR_E_NO_MEMORY. */
+int engine_add_group(struct rr_engine *engine, struct rr_group *group);
 /* The turn, given to io->ops->start. */
 bool loop_turn(void *ctx, uint64_t now_ns, uint64_t *deadline_ns);
 /* The transport's handlers. */

@@ -49,11 +49,9 @@ void group_set_conf_state(struct rr_group *group, const struct rr_conf_state *co
 
 /* ---- beginning and end --------------------------------------------------- */
 
-void group_adopt(struct rr_engine *engine, struct command *command)
+static void reach_peers(struct rr_group *group)
 {
-    struct rr_group *group = RR_CONTAINER_OF(command, struct rr_group, open_command);
-    engine->group = group;
-    group->last_tick_ns = engine->now_ns;
+    struct rr_engine *engine = group->engine;
     transport_limit_silence(engine->transport, group->options.election_ticks * group->tick_ns);
     for (uint32_t i = 0; i < group->options.peer_count; i++) {
         struct io_address address;
@@ -70,13 +68,49 @@ void group_adopt(struct rr_engine *engine, struct command *command)
             engine_log(engine, ENGINE_LOG_ERROR, "peer %llu cannot be reached: %s",
                        (unsigned long long)node, rr_err_sentence(rc));
     }
+}
+
+/* A state machine that may be slow gets a thread of its own, so that it delays no other group. */
+static int start_worker(struct rr_group *group)
+{
+    struct io *io = group->engine->io;
+    if (group->options.apply_inline)
+        return 0;
+    struct io_worker *worker = io->ops->worker_new(io, "apply");
+    group->apply.options.worker = worker;
+    group->apply.options.is_inline = !worker; /* the outcomes are given all the same */
+    return worker ? 0 : RR_E_NO_MEMORY;
+}
+
+void group_stop_worker(struct rr_group *group)
+{
+    struct io *io = group->engine->io;
+    if (group->apply.options.worker)
+        io->ops->worker_free(group->apply.options.worker);
+    group->apply.options.worker = NULL;
+}
+
+void group_adopt(struct rr_engine *engine, struct command *command)
+{
+    struct rr_group *group = RR_CONTAINER_OF(command, struct rr_group, open_command);
     struct wal_stats stats;
     wal_stats(engine->wal, &stats);
     group->snapshot_padded_bytes = stats.padded_bytes;
+    int rc = start_worker(group);
+    if (rc == 0)
+        rc = engine_add_group(engine, group);
+    if (rc == 0)
+        reach_peers(group);
     /* Nothing of the core is delivered before this is durable: the log keeps the order. */
-    int rc = group->must_stage_first_state ? group_stage_state(group) : 0;
+    if (rc == 0 && group->must_stage_first_state)
+        rc = group_stage_state(group);
     if (rc != 0)
         group_stop(group, rc);
+}
+
+uint64_t group_patience_ns(const struct rr_group *group)
+{
+    return 2 * group->options.election_ticks * group->tick_ns;
 }
 
 void group_note_lead(struct rr_group *group, uint64_t lead, uint64_t term)
@@ -150,12 +184,9 @@ static void deliver_ticks(struct rr_group *group, uint64_t now_ns)
     uint64_t due = (now_ns - group->last_tick_ns) / group->tick_ns;
     if (RR_LIKELY(due == 0))
         return;
-    if (due > group->options.election_ticks) {
+    group->last_tick_ns += due * group->tick_ns;
+    if (due > group->options.election_ticks)
         due = 1;
-        group->last_tick_ns = now_ns;
-    } else {
-        group->last_tick_ns += due * group->tick_ns;
-    }
     while (due--)
         rr_raw_node_tick(group->node);
 }
@@ -240,14 +271,27 @@ static uint64_t next_deadline(const struct rr_group *group, uint64_t now_ns)
 {
     if (rr_raw_node_has_ready(group->node))
         return now_ns;
-    uint64_t deadline = group->last_tick_ns + group->tick_ns;
     uint64_t batch_wait_ns = (uint64_t)group->options.batch_wait_max_us * 1000;
     if (group->waiting_since_ns)
-        deadline = rr_min_u64(deadline, group->waiting_since_ns + batch_wait_ns);
-    else if (group->role == RR_STATE_LEADER && !wal_can_write(group->engine->wal, 0))
-        deadline =
-            rr_min_u64(deadline, now_ns + batch_wait_ns); /* for what arrives while a write lasts */
-    return deadline;
+        return group->waiting_since_ns + batch_wait_ns;
+    if (group->role == RR_STATE_LEADER && !wal_can_write(group->engine->wal, 0))
+        return now_ns + batch_wait_ns; /* for what arrives while a write lasts */
+    return UINT64_MAX;
+}
+
+bool group_rests(const struct rr_group *group)
+{
+    return !group->is_watched && group->held.count == 0 &&
+           (group->error || !rr_raw_node_has_ready(group->node));
+}
+
+/* A group that stopped does nothing any more, but it may not stand in the way of others. */
+static RR_COLD void turn_stopped(struct rr_group *group)
+{
+    group_refuse_queued(group, RR_E_CLOSED);
+    if (group->must_rewrite && !group->is_stuck && !group->engine->poisoned)
+        group->is_stuck = !group_rewrite(group);
+    group->must_rewrite = false;
 }
 
 uint64_t group_turn(struct rr_group *group, uint64_t now_ns)
@@ -263,11 +307,8 @@ uint64_t group_turn(struct rr_group *group, uint64_t now_ns)
     }
     if (!group->error)
         drive(group, now_ns);
-    if (group->error) {
-        group_refuse_queued(group, RR_E_CLOSED);
-        group_publish_status(group, now_ns, false);
-        return UINT64_MAX;
-    }
+    if (group->error)
+        turn_stopped(group);
     group_publish_status(group, now_ns, false);
-    return next_deadline(group, now_ns);
+    return group->error ? UINT64_MAX : next_deadline(group, now_ns);
 }

@@ -64,9 +64,21 @@ struct snapshot_job {
 
 #define GROUP_BATCH_MAX 2048u /* entries in one MsgProp */
 
+/* What one group needs while it has its turn; the loop has one. */
+struct group_scratch {
+    struct rr_entry batch[GROUP_BATCH_MAX];
+    uint64_t tags[GROUP_BATCH_MAX];
+};
+
 struct rr_group {
     struct rr_engine *engine;
+    struct registry_entry *entry;
     struct command open_command;
+    /* The loop's list of groups to be looked at. */
+    struct rr_group *next_busy;
+    bool is_busy;
+    bool must_rewrite;               /* the WAL wants its state and tail written again … */
+    bool is_stuck;                   /* … but it stopped, and its log is too large for that */
     struct rr_group_options options; /* resolved; peers are a copy of ours */
     struct rr_peer_address *peers;
     struct rr_raw_node *node;
@@ -88,6 +100,7 @@ struct rr_group {
     uint64_t tick_ns;
     uint64_t last_tick_ns;
     uint64_t waiting_since_ns; /* the queue was not empty and could not be cut since; 0: not so */
+    bool is_watched;           /* looked at in every turn: its queue may become worth a cut */
     bool is_blocked;           /* the queue is not empty, and more in it would not help to cut it */
     uint64_t refused_since_ns; /* entries are not admitted since; 0: they are */
 
@@ -105,11 +118,9 @@ struct rr_group {
     uint64_t trail_index; /* where the last quarter before the next one began; 0: not yet */
     bool is_snapshot_too_large;
 
-    /* Scratch of propose.c. */
-    struct rr_entry batch[GROUP_BATCH_MAX];
-    uint64_t batch_tags[GROUP_BATCH_MAX];
-
     /* Any thread. */
+    _Atomic(bool) is_called; /* stands in engine->called */
+    struct rr_group *next_called;
     _Alignas(64) struct proposal_queue queue;
 };
 
@@ -117,9 +128,12 @@ struct rr_group {
 
 /* On the loop, once: peers are dialled, the first state is staged, time begins. */
 void group_adopt(struct rr_engine *engine, struct command *command);
+/* On the loop, when the apply stage is idle, or after the loop's end: its thread ends, what it
+ * still had is told. */
+void group_stop_worker(struct rr_group *group);
 /* After the loop's end. */
 void group_free(struct rr_group *group);
-/* One turn; returns when the next is due. */
+/* One turn; returns when the next is due, ticks apart. */
 uint64_t group_turn(struct rr_group *group, uint64_t now_ns);
 /* Who leads, as the core says or because the group stops; observers hear of a change. */
 void group_note_lead(struct rr_group *group, uint64_t lead, uint64_t term);
@@ -128,8 +142,12 @@ void group_stop(struct rr_group *group, int error);
 /* Every outcome that is still owed is given: proposals in the queue (`queued`), entries appended
  * (RR_E_UNKNOWN_OUTCOME). */
 void group_fail_all(struct rr_group *group, int queued);
+/* Has it nothing more to do before an event of its own? After group_may_sleep. */
+bool group_rests(const struct rr_group *group);
 /* Is no outcome owed and nothing running? */
 bool group_is_quiet(const struct rr_group *group);
+/* As long as an orderly end may take. */
+uint64_t group_patience_ns(const struct rr_group *group);
 void group_complete(struct rr_group *group, const struct rr_completion *completion);
 /* The configuration as of `index`. */
 void group_set_conf_state(struct rr_group *group, const struct rr_conf_state *conf_state,
@@ -162,6 +180,9 @@ int group_stage_state(struct rr_group *group);
 /* Takes a snapshot when enough was logged; finishes one that was taken; rewrites what hinders
  * recycling. */
 void group_snapshot_policy(struct rr_group *group);
+/* Writes the group's state and its whole log again, so that old segments can be recycled. False:
+ * the log is too large for that, a snapshot has to come first. */
+bool group_rewrite(struct rr_group *group);
 /* Has the state machine become what `snapshot` says? Starts that if it has not begun, behind
  * everything that the apply stage has; ask again. */
 bool group_restore(struct rr_group *group, struct log_snapshot *snapshot);

@@ -118,16 +118,14 @@ static int make_first_state(struct rr_group *group, const struct rr_state_machin
 static int take_log(struct rr_group *group, const struct rr_state_machine *machine,
                     struct rr_error *error)
 {
-    struct recovery *recovery = &group->engine->recovery;
-    if (recovery->group != 0 && recovery->group != group->options.group_id)
-        return rr_fail(error, RR_E_IDENTITY, "%s holds group %llu, not %llu", group->engine->dir,
-                       (unsigned long long)recovery->group,
-                       (unsigned long long)group->options.group_id);
-    log_cache_take(&group->log, &recovery->log);
-    if (recovery->group == 0)
-        return make_first_state(group, machine, error);
-    group->staged = recovery->hard_state;
-    group->staged.commit = recovery->commit;
+    struct dormant *dormant = &group->entry->dormant;
+    if (!dormant->log.chunks) {
+        int rc = log_cache_init(&group->log, &group->engine->log_memory);
+        return rc == 0 ? make_first_state(group, machine, error)
+                       : rr_fail(error, rc, "out of memory");
+    }
+    log_cache_take(&group->log, &dormant->log);
+    group->staged = dormant->hard_state;
     return 0;
 }
 
@@ -202,11 +200,18 @@ static int start_core(struct rr_group *group, struct rr_error *error)
         .disable_proposal_forwarding = true, /* so that "certainly not in the log" is true */
         .step_down_on_removal = true,
         .allocator = {.alloc = core_alloc, .resize = core_resize, .free = core_free},
-        .seed = group->engine->core_seed,
+        /* Not the same for all groups, or they would elect the same leader together. */
+        .seed = group->engine->core_seed ^ (options->group_id * 0x9e3779b97f4a7c15u),
     };
     const char *reason = NULL;
     int rc = rr_raw_node_new(&config, &group->node, &reason);
     return rc == 0 ? 0 : rr_fail(error, rc, "the core did not start: %s", reason ? reason : "?");
+}
+
+static void came_back(struct apply *apply)
+{
+    struct rr_group *group = RR_CONTAINER_OF(apply, struct rr_group, apply);
+    engine_touch(group->engine, group);
 }
 
 static int start_stages(struct rr_group *group, const struct rr_state_machine *machine,
@@ -214,7 +219,7 @@ static int start_stages(struct rr_group *group, const struct rr_state_machine *m
 {
     const struct rr_group_options *options = &group->options;
     struct apply_options apply = {.io = group->engine->io,
-                                  .worker = group->engine->apply_worker,
+                                  .came_back = came_back,
                                   .is_inline = options->apply_inline,
                                   .state_machine = *machine,
                                   .on_complete = options->on_complete,
@@ -246,10 +251,26 @@ static int make_group(struct rr_group *group, const struct rr_group_options *opt
     group->snapshot.group = group;
     if (copy_peers(group) != 0)
         return rr_fail(error, RR_E_NO_MEMORY, "out of memory");
+    struct registry *registry = &group->engine->registry;
+    rc = registry_claim(registry, group->options.group_id, &group->entry, error);
+    if (rc != 0) {
+        group->entry = NULL; /* it is not ours */
+        return rc;
+    }
     rc = open_log(group, machine, error);
     if (rc == 0)
         rc = start_stages(group, machine, error);
     return rc == 0 ? start_core(group, error) : rc;
+}
+
+/* What the directory holds of the group stays; another attempt may follow. */
+static void give_log_back(struct rr_group *group)
+{
+    struct registry_entry *entry = group->entry;
+    if (!group->log.snapshot || group->must_stage_first_state)
+        return; /* it held nothing */
+    entry->dormant.hard_state = group->staged;
+    log_cache_take(&entry->dormant.log, &group->log);
 }
 
 int rr_group_open(struct rr_engine *engine, const struct rr_group_options *options,
@@ -257,9 +278,6 @@ int rr_group_open(struct rr_engine *engine, const struct rr_group_options *optio
                   struct rr_error *error)
 {
     *group = NULL;
-    if (engine->opened)
-        return rr_fail(error, RR_E_NOT_SUPPORTED,
-                       "this version hosts one group per engine, and it is already open");
     struct rr_group *made = aligned_alloc(64, rr_align_up(sizeof(*made), 64));
     if (!made)
         return rr_fail(error, RR_E_NO_MEMORY, "out of memory");
@@ -267,13 +285,16 @@ int rr_group_open(struct rr_engine *engine, const struct rr_group_options *optio
     made->engine = engine;
     int rc = make_group(made, options, state_machine, error);
     if (rc != 0) {
-        if (made->log.chunks)
-            log_cache_take(&engine->recovery.log, &made->log); /* another attempt may follow */
+        struct registry_entry *entry = made->entry;
+        if (entry)
+            give_log_back(made);
         group_free(made);
+        if (entry)
+            registry_release(&engine->registry, entry);
         return rc;
     }
-    engine->opened = made;
     group_publish_first_status(made);
+    registry_open(&engine->registry, made->entry, made);
     *group = made;
     engine_post(engine, &made->open_command);
     return 0;
@@ -296,7 +317,7 @@ int rr_propose_batch(struct rr_group *group, const struct rr_proposal *items, ui
     bool wake;
     int rc = proposal_queue_push(&group->queue, items, fitting, &wake);
     if (wake)
-        io_wake(group->engine->io);
+        engine_call(group->engine, group);
     return rc;
 }
 

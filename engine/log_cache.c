@@ -13,16 +13,27 @@
 /* A shared block of small writes. While it is being filled the cache holds a reference. */
 struct cache_block {
     struct rr_block block;
-    struct log_cache *log;
+    struct log_memory *memory;
     struct cache_block *next;
     uint32_t used;
     uint8_t bytes[CACHE_BLOCK_BYTES];
 };
 
-int log_cache_init(struct log_cache *log)
+void log_memory_fini(struct log_memory *memory)
+{
+    RR_ASSERT(memory->block_bytes == 0);
+    while (memory->spare_blocks) {
+        struct cache_block *block = memory->spare_blocks;
+        memory->spare_blocks = block->next;
+        free(block);
+    }
+}
+
+int log_cache_init(struct log_cache *log, struct log_memory *memory)
 {
     memset(log, 0, sizeof(*log));
     log->first = 1;
+    log->memory = memory;
     log->chunk_cap = CHUNK_CAP_FIRST;
     log->chunks = calloc(log->chunk_cap, sizeof(*log->chunks));
     return log->chunks ? 0 : RR_E_NO_MEMORY;
@@ -30,7 +41,6 @@ int log_cache_init(struct log_cache *log)
 
 void log_cache_take(struct log_cache *to, struct log_cache *from)
 {
-    RR_ASSERT(!from->filling && !from->spare_blocks); /* those point back */
     *to = *from;
     memset(from, 0, sizeof(*from));
 }
@@ -99,7 +109,7 @@ static void hold_block(struct log_cache *log, struct rr_block *block)
         return;
     rr_block_get(block, 1);
     if (block->held++ == 0)
-        log->block_bytes += block->cap;
+        log->memory->block_bytes += block->cap;
 }
 
 static void drop_block(struct log_cache *log, struct rr_block *block)
@@ -108,7 +118,7 @@ static void drop_block(struct log_cache *log, struct rr_block *block)
         return;
     RR_ASSERT(block->held > 0 && block->refs > 0);
     if (--block->held == 0)
-        log->block_bytes -= block->cap;
+        log->memory->block_bytes -= block->cap;
     rr_block_put(block, 1);
 }
 
@@ -188,7 +198,7 @@ void log_cache_compact(struct log_cache *log, uint64_t first)
 void log_cache_reset(struct log_cache *log, uint64_t index, uint64_t term)
 {
     log_cache_truncate(log, log->first);
-    RR_ASSERT(log->block_bytes == 0 && log->conf_change_count == 0);
+    RR_ASSERT(log->conf_change_count == 0);
     log->first = index + 1;
     log->last = index;
     log->prev_term = term;
@@ -221,11 +231,6 @@ void log_cache_fini(struct log_cache *log)
     }
     if (log->filling)
         rr_block_put(&log->filling->block, 1);
-    while (log->spare_blocks) {
-        struct cache_block *block = log->spare_blocks;
-        log->spare_blocks = block->next;
-        free(block);
-    }
     if (log->snapshot)
         rr_block_put(&log->snapshot->block, 1);
     free(log->conf_changes);
@@ -238,8 +243,8 @@ void log_cache_fini(struct log_cache *log)
 static void cache_block_free(struct rr_block *block)
 {
     struct cache_block *cached = RR_CONTAINER_OF(block, struct cache_block, block);
-    cached->next = cached->log->spare_blocks;
-    cached->log->spare_blocks = cached;
+    cached->next = cached->memory->spare_blocks;
+    cached->memory->spare_blocks = cached;
 }
 
 /* A shared block with room for `size` bytes, or NULL: no memory. */
@@ -248,14 +253,14 @@ static struct cache_block *cache_block_with_room(struct log_cache *log, uint32_t
     struct cache_block *block = log->filling;
     if (RR_LIKELY(block && CACHE_BLOCK_BYTES - block->used >= size))
         return block;
-    struct cache_block *fresh = log->spare_blocks;
+    struct cache_block *fresh = log->memory->spare_blocks;
     if (fresh)
-        log->spare_blocks = fresh->next;
+        log->memory->spare_blocks = fresh->next;
     else if (!(fresh = malloc(sizeof(*fresh))))
         return NULL;
     fresh->block = (struct rr_block){
         .refs = 1, .cap = CACHE_BLOCK_BYTES, .bytes = fresh->bytes, .free = cache_block_free};
-    fresh->log = log;
+    fresh->memory = log->memory;
     fresh->next = NULL;
     fresh->used = 0;
     log->filling = fresh;

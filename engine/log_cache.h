@@ -28,6 +28,15 @@
 
 struct cache_block;
 
+/* What the logs of a loop take together: a block in which entries of several groups lie is there
+ * once. */
+struct log_memory {
+    uint64_t block_bytes; /* of the blocks in which entries lie, each counted once */
+    struct cache_block *spare_blocks;
+};
+/* When no log is left and nobody sends from one. Zeroes are how it begins. */
+void log_memory_fini(struct log_memory *memory);
+
 /* The newest snapshot of a group; `block` owns the data and the arrays of the ConfState. */
 struct log_snapshot {
     struct rr_block block;
@@ -41,22 +50,21 @@ struct log_cache {
     struct rr_entry *spare_chunks; /* a list through the first bytes of each */
     uint64_t first;                /* first <= last + 1 */
     uint64_t last;
-    uint64_t prev_term;     /* of entry first - 1 */
-    uint64_t block_bytes;   /* memory of the blocks in which entries lie, each counted once */
+    uint64_t prev_term; /* of entry first - 1 */
+    struct log_memory *memory;
     uint64_t *conf_changes; /* indexes of conf-change entries, ascending */
     uint32_t conf_change_count;
     uint32_t conf_change_cap;
-    struct cache_block *filling; /* the shared block that takes the next small write */
-    struct cache_block *spare_blocks;
+    struct cache_block *filling;   /* the shared block that takes the next small write */
     struct rr_hard_state initial;  /* what the core is started with */
     struct log_snapshot *snapshot; /* never NULL after log_cache_set_snapshot */
 };
 
 /* An empty log that begins at index 1. */
-int log_cache_init(struct log_cache *log);
+int log_cache_init(struct log_cache *log, struct log_memory *memory);
 void log_cache_fini(struct log_cache *log);
 
-/* Moves a log that nothing points to (as recovery leaves it) to another place. */
+/* Moves a log that no core reads (as recovery or a closed group leaves it) to another place. */
 void log_cache_take(struct log_cache *to, struct log_cache *from);
 
 struct rr_storage log_cache_storage(struct log_cache *log);

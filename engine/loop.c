@@ -4,11 +4,14 @@
  *
  *      commands of other threads
  *      transport_receive     messages are checked at the border and stepped
- *      the group's turn      applied batches, ticks, released responses, proposals, Readys
- * (group.c) wal_flush             one durable write, if one may start transport_flush       at most
- * one send per peer → the backend enters the kernel once with all of it
+ *      each busy group       applied batches, ticks, released responses, proposals, Readys
+ *      wal_flush             one durable write for all of them, if one may start
+ *      transport_flush       at most one send per peer
+ *        → the backend enters the kernel once with all of it
  *
- * Nothing in a turn blocks, and the clock was read once, by the backend.
+ * Nothing in a turn blocks, and the clock was read once, by the backend. A group is busy when
+ * something happened to it (a message, a batch that came back, a proposal, a tick) and until it
+ * rests: an idle one costs nothing but its ticks.
  */
 #include "engine/group.h"
 
@@ -62,11 +65,12 @@ static bool may_log_received(const struct rr_group *group)
 int loop_on_message(void *ctx, uint64_t from, uint64_t group_id, const struct rr_message *message)
 {
     struct rr_engine *engine = ctx;
-    struct rr_group *group = engine->group;
+    struct rr_group *group = id_map_find(&engine->groups, group_id);
     const char *reason = "a message that no peer sends";
     engine->messages_received++;
-    if (!group || group->options.group_id != group_id || group->error)
+    if (!group || group->error)
         return 0; /* not open (yet or any more): as if it was lost */
+    engine_touch(engine, group);
     bool is_sound = is_peer_message(message->type) &&
                     rr_raw_node_validate_message(group->node, message, &reason) == 0 &&
                     (!message->snapshot || is_acceptable_snapshot(message->snapshot));
@@ -87,8 +91,14 @@ int loop_on_message(void *ctx, uint64_t from, uint64_t group_id, const struct rr
 void loop_on_peer_down(void *ctx, uint64_t node)
 {
     struct rr_engine *engine = ctx;
-    if (engine->group && !engine->group->error)
-        rr_raw_node_report_unreachable(engine->group->node, node);
+    struct rr_group *group;
+    uint32_t at = 0;
+    while ((group = id_map_each(&engine->groups, &at))) {
+        if (group->error)
+            continue;
+        rr_raw_node_report_unreachable(group->node, node);
+        engine_touch(engine, group);
+    }
 }
 
 /* ---- commands ------------------------------------------------------------ */
@@ -121,18 +131,165 @@ static void run_commands(struct rr_engine *engine)
     }
 }
 
+/* ---- who is busy --------------------------------------------------------- */
+
+void engine_touch(struct rr_engine *engine, struct rr_group *group)
+{
+    if (group->is_busy)
+        return;
+    group->is_busy = true;
+    group->next_busy = NULL;
+    *engine->busy_end = group;
+    engine->busy_end = &group->next_busy;
+}
+
+int engine_add_group(struct rr_engine *engine, struct rr_group *group)
+{
+    int rc = id_map_add(&engine->groups, group->options.group_id, group);
+    if (rc != 0)
+        return rc;
+    if (engine->tick_origin_ns == 0)
+        engine->tick_origin_ns = engine->now_ns;
+    /* Groups with equal ticks tick together, so that their heartbeats share frames. */
+    uint64_t since = (engine->now_ns - engine->tick_origin_ns) % group->tick_ns;
+    group->last_tick_ns = engine->now_ns - since;
+    engine->next_tick_ns = rr_min_u64(engine->next_tick_ns, group->last_tick_ns + group->tick_ns);
+    engine_touch(engine, group);
+    return 0;
+}
+
+void engine_call(struct rr_engine *engine, struct rr_group *group)
+{
+    /* Who finds it there already has nothing to add: the loop will look at all of the queue. */
+    if (!atomic_exchange(&group->is_called, true)) {
+        group->next_called = atomic_load_explicit(&engine->called, memory_order_relaxed);
+        while (!atomic_compare_exchange_weak_explicit(&engine->called, &group->next_called, group,
+                                                      memory_order_release, memory_order_relaxed))
+            ;
+    }
+    io_wake(engine->io);
+}
+
+static void touch_called(struct rr_engine *engine)
+{
+    if (!atomic_load_explicit(&engine->called, memory_order_relaxed))
+        return;
+    struct rr_group *group = atomic_exchange(&engine->called, NULL);
+    while (group) {
+        struct rr_group *next = group->next_called;
+        atomic_store(&group->is_called, false); /* from here on it may be called again */
+        engine_touch(engine, group);
+        group = next;
+    }
+}
+
+static void touch_all(struct rr_engine *engine)
+{
+    struct rr_group *group;
+    uint32_t at = 0;
+    while ((group = id_map_each(&engine->groups, &at)))
+        engine_touch(engine, group);
+}
+
+static void touch_ticking(struct rr_engine *engine, uint64_t now_ns)
+{
+    struct rr_group *group;
+    uint32_t at = 0;
+    engine->next_tick_ns = UINT64_MAX;
+    while ((group = id_map_each(&engine->groups, &at))) {
+        if (group->error)
+            continue;
+        uint64_t ticks = (now_ns - group->last_tick_ns) / group->tick_ns;
+        if (ticks > 0)
+            engine_touch(engine, group);
+        uint64_t next = group->last_tick_ns + (ticks + 1) * group->tick_ns;
+        engine->next_tick_ns = rr_min_u64(engine->next_tick_ns, next);
+    }
+}
+
+/* What keeps old segments from being recycled is written again. */
+static void rewrite_wanted(struct rr_engine *engine)
+{
+    uint64_t id;
+    if (RR_LIKELY(!wal_wants_rewrite(engine->wal, &id)))
+        return;
+    struct rr_group *group = id_map_find(&engine->groups, id);
+    if (group) {
+        group->must_rewrite = true;
+        engine_touch(engine, group);
+        return;
+    }
+    int rc = registry_rewrite(&engine->registry, id, engine->wal);
+    if (rc != 0 && rc != RR_E_TOO_LARGE)
+        engine_log(engine, ENGINE_LOG_WARN, "group %llu, which is not open, holds segments: %s",
+                   (unsigned long long)id, rr_err_sentence(rc));
+}
+
+/* ---- the groups' turn ---------------------------------------------------- */
+
+static uint64_t turn_groups(struct rr_engine *engine, uint64_t now_ns)
+{
+    uint64_t deadline = UINT64_MAX;
+    for (struct rr_group *group = engine->busy; group; group = group->next_busy)
+        deadline = rr_min_u64(deadline, group_turn(group, now_ns));
+    return deadline;
+}
+
+/* Who has nothing more to do leaves the list. The others are taken up again from the second on, so
+ * that each is first once. False: there is work at once. */
+static bool settle_groups(struct rr_engine *engine)
+{
+    struct rr_group *group = engine->busy;
+    bool may_sleep = true;
+    engine->busy = NULL;
+    engine->busy_end = &engine->busy;
+    struct rr_group *first = NULL;
+    while (group) {
+        struct rr_group *next = group->next_busy;
+        group->is_busy = false;
+        bool is_asleep = group_may_sleep(group);
+        may_sleep &= is_asleep;
+        if (!is_asleep || !group_rests(group)) {
+            if (!first)
+                first = group;
+            else
+                engine_touch(engine, group);
+        }
+        group = next;
+    }
+    if (first)
+        engine_touch(engine, first);
+    return may_sleep;
+}
+
 /* ---- closing ------------------------------------------------------------- */
 
 /* RUNNING --close--> DRAINING --every outcome given, or late--> MARKING --tail proven, or late-->
  * ENDED. An abort is a close that is late from the beginning. */
+static bool are_groups_quiet(const struct rr_engine *engine)
+{
+    const struct rr_group *group;
+    uint32_t at = 0;
+    while ((group = id_map_each(&engine->groups, &at)))
+        if (!group_is_quiet(group))
+            return false;
+    return true;
+}
+
+static void fail_groups(struct rr_engine *engine)
+{
+    struct rr_group *group;
+    uint32_t at = 0;
+    while ((group = id_map_each(&engine->groups, &at)))
+        group_fail_all(group, RR_E_CLOSED);
+}
+
 static uint64_t advance_close(struct rr_engine *engine, uint64_t now_ns)
 {
-    struct rr_group *group = engine->group;
     bool is_late = now_ns >= engine->close_deadline_ns;
     uint64_t deadline = engine->close_deadline_ns;
-    if (engine->phase == ENGINE_DRAINING && (!group || group_is_quiet(group) || is_late)) {
-        if (group)
-            group_fail_all(group, RR_E_CLOSED);
+    if (engine->phase == ENGINE_DRAINING && (is_late || are_groups_quiet(engine))) {
+        fail_groups(engine);
         wal_close_mark(engine->wal);
         engine->phase = ENGINE_MARKING;
         deadline = now_ns; /* submit the mark */
@@ -151,13 +308,18 @@ bool loop_turn(void *ctx, uint64_t now_ns, uint64_t *deadline_ns)
     run_commands(engine);
     transport_receive(engine->transport, now_ns);
     peers_release(&engine->peers, engine->wal, engine->transport);
-    struct rr_group *group = engine->group;
-    uint64_t deadline = group ? group_turn(group, now_ns) : UINT64_MAX;
+    touch_called(engine);
+    if (now_ns >= engine->next_tick_ns)
+        touch_ticking(engine, now_ns);
+    if (RR_UNLIKELY(engine->poisoned))
+        touch_all(engine);
+    rewrite_wanted(engine);
+    uint64_t deadline = rr_min_u64(turn_groups(engine, now_ns), engine->next_tick_ns);
     deadline = rr_min_u64(deadline, wal_flush(engine->wal, now_ns));
     deadline = rr_min_u64(deadline, transport_flush(engine->transport, now_ns));
     if (RR_UNLIKELY(engine->phase != ENGINE_RUNNING))
         deadline = rr_min_u64(deadline, advance_close(engine, now_ns));
-    if (group && !group_may_sleep(group))
+    if (!settle_groups(engine))
         deadline = now_ns;
     *deadline_ns = deadline;
     return engine->phase != ENGINE_ENDED;

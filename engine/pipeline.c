@@ -16,6 +16,7 @@
  * newest one rides in the next section's header.
  */
 #include "engine/group.h"
+#include "engine/log_rewrite.h"
 
 #include "proto/base.h"
 #include "proto/codec.h"
@@ -65,20 +66,9 @@ static RR_COLD int held_grow(struct held_responses *held)
 
 int group_stage_state(struct rr_group *group)
 {
-    const struct log_cache *log = &group->log;
-    const struct rr_snapshot *snapshot = &log->snapshot->snapshot;
-    struct wal_state state = {.group = group->options.group_id,
-                              .hard_state = group->staged,
-                              .metadata = snapshot->metadata,
-                              .first_index = log->first,
-                              .first_prev_term = log->prev_term,
-                              .last_index = log->last,
-                              .last_term = log_cache_term(log, log->last),
-                              .snapshot_data = snapshot->data,
-                              .snapshot_size = (uint32_t)snapshot->size,
-                              .has_snapshot_data = log->snapshot->has_data};
-    int rc = wal_append_state(group->engine->wal, &state);
-    group->staged_seq = wal_staged_seq(group->engine->wal);
+    struct wal *wal = group->engine->wal;
+    int rc = log_stage_state(&group->log, group->options.group_id, &group->staged, wal);
+    group->staged_seq = wal_staged_seq(wal);
     return rc;
 }
 
@@ -100,12 +90,13 @@ static int stage_entries(struct rr_group *group, const struct rr_entry *entries,
     struct wal *wal = group->engine->wal;
     if (entries[0].index <= group->log.last)
         log_cache_truncate(&group->log, entries[0].index);
+    struct rr_entry *staged = group->engine->scratch->batch;
     while (count) {
         uint32_t n = count < GROUP_BATCH_MAX ? count : GROUP_BATCH_MAX;
         int rc = wal_append_entries(wal, group->options.group_id, entries, n, group->staged.commit,
-                                    group->batch);
+                                    staged);
         if (rc == 0)
-            rc = log_cache_append(&group->log, group->batch, n);
+            rc = log_cache_append(&group->log, staged, n);
         if (rc != 0)
             return rc;
         entries += n;

@@ -74,13 +74,16 @@ static bool is_time_to_cut(struct rr_group *group, uint64_t now_ns)
 bool group_may_sleep(struct rr_group *group)
 {
     struct wal *wal = group->engine->wal;
-    uint64_t worth = group->options.max_size_per_msg;
+    bool is_proposing = group->outcomes.count > 0 || proposal_queue_count(&group->queue) > 0;
+    uint64_t worth = 0;
+    group->is_watched = true;
     if (group->is_blocked) /* by something that ends with an event, not with more proposals */
         return true;
-    if (group->role != RR_STATE_LEADER || wal_can_write(wal, 0))
-        worth = 0;
-    else if (wal_can_write(wal, SECOND_WRITE_BYTES))
-        worth = SECOND_WRITE_BYTES;
+    /* Who begins is heard at once; what follows may wait for what the write in flight allows. */
+    if (is_proposing && group->role == RR_STATE_LEADER && !wal_can_write(wal, 0))
+        worth = wal_can_write(wal, SECOND_WRITE_BYTES) ? SECOND_WRITE_BYTES
+                                                       : group->options.max_size_per_msg;
+    group->is_watched = worth > 0;
     return proposal_queue_arm(&group->queue, worth);
 }
 
@@ -91,7 +94,7 @@ bool group_may_sleep(struct rr_group *group)
 static int admission(struct rr_group *group, uint64_t now_ns)
 {
     int rc = wal_admits_proposals(group->engine->wal);
-    if (rc == 0 && group->log.block_bytes >= group->engine->options.log_cache_bytes)
+    if (rc == 0 && group->log.memory->block_bytes >= group->engine->options.log_cache_bytes)
         rc = RR_E_NO_SPACE;
     if (RR_LIKELY(rc == 0)) {
         group->refused_since_ns = 0;
@@ -215,8 +218,8 @@ static size_t cut_one(struct rr_group *group)
         return 0;
     uint64_t uncommitted = rr_min_u64(core.uncommitted_size, group->options.max_uncommitted_bytes);
     uint32_t room = outcomes_room(&group->outcomes, core.last_index + 1);
-    struct cut cut = {.entries = group->batch,
-                      .tags = group->batch_tags,
+    struct cut cut = {.entries = group->engine->scratch->batch,
+                      .tags = group->engine->scratch->tags,
                       .cursor = proposal_queue_begin(&group->queue),
                       .next_index = core.last_index + 1,
                       .term = core.hard_state.term,

@@ -8,34 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-int recovery_init(struct recovery *recovery, struct peers *peers)
-{
-    memset(recovery, 0, sizeof(*recovery));
-    recovery->peers = peers;
-    return log_cache_init(&recovery->log);
-}
-
-void recovery_fini(struct recovery *recovery)
-{
-    log_cache_fini(&recovery->log);
-    free(recovery->decoded);
-    recovery->decoded = NULL;
-}
-
 static int on_state(void *ctx, const struct wal_state *state)
 {
     struct recovery *recovery = ctx;
-    if (recovery->group != 0) /* one loop hosts one group as yet: a later version wrote this */
-        return RR_E_VERSION;
+    struct registry_entry *entry = registry_add_recorded(recovery->registry, state->group);
     struct log_snapshot *snapshot = log_snapshot_new(
         &state->metadata, state->snapshot_data, state->snapshot_size, state->has_snapshot_data);
-    if (!snapshot)
+    if (!entry || !snapshot)
         return RR_E_NO_MEMORY;
-    log_cache_set_snapshot(&recovery->log, snapshot);
-    log_cache_reset(&recovery->log, state->first_index - 1, state->first_prev_term);
-    recovery->group = state->group;
-    recovery->hard_state = state->hard_state;
-    recovery->commit = state->hard_state.commit;
+    log_cache_set_snapshot(&entry->dormant.log, snapshot);
+    log_cache_reset(&entry->dormant.log, state->first_index - 1, state->first_prev_term);
+    entry->dormant.hard_state = state->hard_state;
     return 0;
 }
 
@@ -56,9 +39,11 @@ static int on_entries(void *ctx, uint64_t group, uint64_t first_index, uint32_t 
                       uint64_t commit, const uint8_t *bytes, uint32_t size, struct rr_block *block)
 {
     struct recovery *recovery = ctx;
-    struct log_cache *log = &recovery->log;
-    if (group != recovery->group)
+    struct registry_entry *entry = id_map_find(&recovery->registry->entries, group);
+    if (!entry)
         return RR_E_CORRUPT;
+    struct dormant *dormant = &entry->dormant;
+    struct log_cache *log = &dormant->log;
     int rc = decode_run(recovery, count, bytes, size, block);
     if (rc != 0)
         return rc;
@@ -71,7 +56,7 @@ static int on_entries(void *ctx, uint64_t group, uint64_t first_index, uint32_t 
     if (first_index > log->last + 1)
         return RR_E_CORRUPT;
     log_cache_truncate(log, first_index);
-    recovery->commit = rr_max_u64(recovery->commit, commit);
+    dormant->hard_state.commit = rr_max_u64(dormant->hard_state.commit, commit);
     return log_cache_append(log, recovery->decoded + dead, count - dead);
 }
 
@@ -86,21 +71,37 @@ struct wal_recovery recovery_handlers(struct recovery *recovery)
         .ctx = recovery, .on_state = on_state, .on_entries = on_entries, .on_peer = on_peer};
 }
 
-int recovery_finish(struct recovery *recovery, const char *dir, struct rr_error *error)
+static int finish_group(struct dormant *dormant, uint64_t id, const char *dir,
+                        struct rr_error *error)
 {
-    const struct log_cache *log = &recovery->log;
-    if (recovery->group == 0)
-        return 0;
+    const struct log_cache *log = &dormant->log;
     const struct rr_snapshot_metadata *snapshot = &log->snapshot->snapshot.metadata;
     if (snapshot->index > log->last || snapshot->index + 1 < log->first)
-        return rr_fail(error, RR_E_CORRUPT,
-                       "%s: the snapshot at index %llu does not meet the log [%llu, %llu]; replace "
-                       "this node by a new one with a new id",
-                       dir, (unsigned long long)snapshot->index, (unsigned long long)log->first,
-                       (unsigned long long)log->last);
+        return rr_fail(
+            error, RR_E_CORRUPT,
+            "%.300s: group %llu: the snapshot at index %llu does not meet the log [%llu, "
+            "%llu]; replace this node by a new one with a new id",
+            dir, (unsigned long long)id, (unsigned long long)snapshot->index,
+            (unsigned long long)log->first, (unsigned long long)log->last);
     /* A commit is recorded for the whole log in memory; only what was durable is here. Everything
      * above was not acknowledged. */
-    recovery->commit = rr_max_u64(rr_min_u64(recovery->commit, log->last), snapshot->index);
+    uint64_t *commit = &dormant->hard_state.commit;
+    *commit = rr_max_u64(rr_min_u64(*commit, log->last), snapshot->index);
     log_cache_check(log);
     return 0;
+}
+
+int recovery_finish(struct recovery *recovery, const char *dir, struct rr_error *error)
+{
+    uint32_t at = 0;
+    struct registry_entry *entry;
+    int rc = 0;
+    while (rc == 0 && (entry = id_map_each(&recovery->registry->entries, &at)))
+        rc = finish_group(&entry->dormant, entry->id, dir, error);
+    return rc;
+}
+
+void recovery_fini(struct recovery *recovery)
+{
+    free(recovery->decoded);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Builds what the engine needs from what the log held: the group's log, hard state and snapshot,
+ * Builds what the engine needs from what the log held: each group's log, hard state and snapshot,
  * and the peers' records. Opening thread only.
  *
  * The log hands over the newest state first, then runs of entries without gaps that only truncate
@@ -10,25 +10,21 @@
 #ifndef RR_ENGINE_RECOVERY_H
 #define RR_ENGINE_RECOVERY_H
 
-#include "engine/log_cache.h"
-#include "io/wal.h"
+#include "engine/registry.h"
 
 struct peers;
 
 struct recovery {
     struct peers *peers;
-    uint64_t group; /* the one group of this log; 0: none yet */
-    struct rr_hard_state hard_state;
-    uint64_t commit; /* the highest commit recorded with entries */
-    struct log_cache log;
+    struct registry *registry;
     struct rr_entry *decoded; /* scratch for a section's entries */
     uint32_t decoded_cap;
 };
 
-int recovery_init(struct recovery *recovery, struct peers *peers);
-void recovery_fini(struct recovery *recovery);
+/* What wal_open is to call: `recovery` is zero but for its two targets. */
 struct wal_recovery recovery_handlers(struct recovery *recovery);
 /* After wal_open: is what was found a whole? RR_E_CORRUPT with a sentence. */
 int recovery_finish(struct recovery *recovery, const char *dir, struct rr_error *error);
+void recovery_fini(struct recovery *recovery);
 
 #endif

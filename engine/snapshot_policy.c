@@ -9,11 +9,11 @@
  * status); its log is not compacted, and at the budget of the WAL its proposals become busy.
  */
 #include "engine/group.h"
+#include "engine/log_rewrite.h"
 
 #include "proto/base.h"
 #include "proto/codec.h"
 
-#include <stdlib.h>
 
 /* ---- on the apply stage -------------------------------------------------- */
 
@@ -177,29 +177,13 @@ static void take_finish(struct rr_group *group, uint64_t padded_bytes)
 
 /* ---- recycling ----------------------------------------------------------- */
 
-/* The whole log of the group is small: it is written again, so that the segments which hold it can
- * be recycled. False: it is not small. */
-static bool rewrite_log(struct rr_group *group)
+bool group_rewrite(struct rr_group *group)
 {
-    struct log_cache *log = &group->log;
     struct wal *wal = group->engine->wal;
-    uint64_t room = wal_tail_bytes_max(wal), bytes = 0;
-    for (uint64_t index = log->first; index <= log->last && bytes <= room; index++)
-        bytes += rr_entry_wire_size(log_cache_at(log, index));
-    if (bytes > room)
+    int rc = log_rewrite(&group->log, group->options.group_id, &group->staged, wal);
+    if (rc == RR_E_TOO_LARGE)
         return false;
-    uint32_t count = (uint32_t)(log->last + 1 - log->first);
-    struct rr_entry *entries = count ? malloc(count * sizeof(*entries)) : NULL;
-    int rc = count && !entries ? RR_E_NO_MEMORY : group_stage_state(group);
-    for (uint32_t i = 0; rc == 0 && i < count; i++)
-        entries[i] = *log_cache_at(log, log->first + i);
-    if (rc == 0 && count) {
-        /* The cache keeps its own copies of the same bytes; the new places are of no use to it. */
-        rc = wal_rewrite_tail(wal, group->options.group_id, entries, count, group->staged.commit,
-                              entries);
-        group->staged_seq = wal_staged_seq(wal);
-    }
-    free(entries);
+    group->staged_seq = wal_staged_seq(wal);
     if (rc != 0)
         group_stop(group, rc);
     return true;
@@ -212,14 +196,15 @@ void group_snapshot_policy(struct rr_group *group)
     wal_stats(wal, &stats);
     if (group->snapshot.work == SNAPSHOT_TAKEN)
         take_finish(group, stats.padded_bytes);
-    uint64_t wanted;
-    bool wants_rewrite = !group->error && wal_wants_rewrite(wal, &wanted) && !rewrite_log(group);
+    bool wants_rewrite = group->must_rewrite && !group->error && !group_rewrite(group);
+    group->must_rewrite = false;
     uint64_t logged = stats.padded_bytes - group->snapshot_padded_bytes;
     if (group->trail_index == 0 && logged >= group->options.snapshot_log_bytes / 4 * 3)
         group->trail_index = group->log.last + 1;
     /* A cache that is getting full must not wait for the log: proposals would become busy. */
-    bool is_tight = group->log.block_bytes >= group->engine->options.log_cache_bytes / 4 * 3 &&
-                    logged > 0 && !group->is_snapshot_too_large;
+    uint64_t cache_bytes_max = group->engine->options.log_cache_bytes / 4 * 3;
+    bool is_tight = group->log.memory->block_bytes >= cache_bytes_max && logged > 0 &&
+                    !group->is_snapshot_too_large;
     if (is_tight)
         group->trail_index = 0;
     bool is_due = is_tight || logged >= group->options.snapshot_log_bytes;

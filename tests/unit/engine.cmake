@@ -3,6 +3,7 @@ rr_test(NAME test_proposal_queue LABEL fast SOURCES test_proposal_queue.c
         LIBS rr_engine rr_proto Threads::Threads)
 rr_test(NAME test_outcomes LABEL fast SOURCES test_outcomes.c LIBS rr_engine rr_proto)
 rr_test(NAME test_members LABEL fast SOURCES test_members.c LIBS rr_engine rr_proto)
+rr_test(NAME test_id_map LABEL fast SOURCES test_id_map.c LIBS rr_engine)
 rr_test(NAME test_log_cache LABEL fast SOURCES test_log_cache.c LIBS rr_engine rr_proto)
 rr_test(NAME test_engine_single LABEL io SOURCES test_engine_single.c engine_harness.c
         LIBS rr_engine Threads::Threads)
@@ -14,6 +15,8 @@ rr_test(NAME test_engine_poison LABEL fast SOURCES test_engine_poison.c sim_clus
         LIBS rr_engine rr_sim)
 rr_test(NAME test_engine_events LABEL fast SOURCES test_engine_events.c sim_cluster.c
         LIBS rr_engine rr_sim)
+rr_test(NAME test_engine_groups LABEL fast
+        SOURCES test_engine_groups.c groups_world.c ../sim/chain_machine.c LIBS rr_engine rr_sim)
 rr_test(NAME test_engine_config LABEL fast SOURCES test_engine_config.c LIBS rr_engine)
 # They count, or wait for elections: what else runs on two processors would be in their way.
 set_tests_properties(test_engine_single test_engine_cluster test_engine_counters

@@ -138,7 +138,7 @@ static void test_single_open_refusals_say_why(void)
     CHECK(harness_try_open(&harness, 0, &error) == RR_E_INVALID && error.message[0]);
     harness.group_options.heartbeat_ticks = 0;
     harness_open(&harness, 0);
-    /* A second engine on the directory, a second group, another cluster. */
+    /* A second engine on the directory, a group without a state machine, another cluster. */
     struct rr_engine *second;
     struct rr_engine_options options = harness.engine_options;
     options.dir = harness.dirs[0];
@@ -147,7 +147,7 @@ static void test_single_open_refusals_say_why(void)
     CHECK(rr_engine_open(&options, &second, &error) == RR_E_LOCKED && error.message[0]);
     struct rr_group *group;
     CHECK(rr_group_open(harness.nodes[0].engine, &harness.group_options, NULL, &group, &error) ==
-          RR_E_NOT_SUPPORTED);
+          RR_E_INVALID);
     harness_close(&harness, 0, RR_CLOSE_DRAIN);
     options.cluster_id++;
     CHECK(rr_engine_open(&options, &second, &error) == RR_E_IDENTITY && error.message[0]);

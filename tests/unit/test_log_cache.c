@@ -41,6 +41,8 @@ static struct rr_entry entry_in(struct test_block *block, uint64_t index, uint64
     return entry;
 }
 
+static struct log_memory memory;
+
 static void append(struct log_cache *log, struct test_block *block, uint64_t to, uint64_t term)
 {
     while (log->last < to) {
@@ -61,10 +63,10 @@ static void test_log_references_are_balanced(void)
 {
     struct log_cache log;
     struct test_block *block = test_block_new();
-    CHECK(log_cache_init(&log) == 0);
+    CHECK(log_cache_init(&log, &memory) == 0);
     append(&log, block, 10000, 1);
     CHECK_EQ_U64(block->block.refs, 10001);
-    CHECK_EQ_U64(log.block_bytes, sizeof(block->bytes));
+    CHECK_EQ_U64(memory.block_bytes, sizeof(block->bytes));
     log_cache_truncate(&log, 9001);
     CHECK_EQ_U64(log.last, 9000);
     log_cache_compact(&log, 5000);
@@ -72,7 +74,7 @@ static void test_log_references_are_balanced(void)
     CHECK_EQ_U64(block->block.refs, 4002);
     log_cache_compact(&log, 9001);
     CHECK_EQ_U64(block->block.refs, 1);
-    CHECK_EQ_U64(log.block_bytes, 0);
+    CHECK_EQ_U64(memory.block_bytes, 0);
     CHECK_EQ_U64(log_cache_term(&log, 9000), 1);
     append(&log, block, 9100, 2);
     CHECK_EQ_U64(log_cache_term(&log, 9001), 2);
@@ -84,7 +86,7 @@ static void test_log_spans_cross_chunks_and_respect_sizes(void)
 {
     struct log_cache log;
     struct test_block *block = test_block_new();
-    CHECK(log_cache_init(&log) == 0);
+    CHECK(log_cache_init(&log, &memory) == 0);
     append(&log, block, 3 * LOG_CACHE_CHUNK, 1);
     struct rr_storage storage = log_cache_storage(&log);
     struct rr_entry_spans spans;
@@ -114,7 +116,7 @@ static void test_log_ring_of_chunks_grows_and_wraps(void)
 {
     struct log_cache log;
     struct test_block *block = test_block_new();
-    CHECK(log_cache_init(&log) == 0);
+    CHECK(log_cache_init(&log, &memory) == 0);
     struct rr_entry entry = entry_in(block, 1, 1, 20);
     for (uint64_t index = 1; index <= 200ull * LOG_CACHE_CHUNK; index++) {
         entry.index = index;
@@ -133,7 +135,7 @@ static void test_log_small_writes_leave_their_block(void)
 {
     struct log_cache log;
     struct test_block *block = test_block_new();
-    CHECK(log_cache_init(&log) == 0);
+    CHECK(log_cache_init(&log, &memory) == 0);
     append(&log, block, 50, 3);
     log_cache_move_small(&log, 11, 20);
     log_cache_check(&log);
@@ -157,14 +159,15 @@ static void test_log_blocks_are_counted_once_however_entries_alternate(void)
 {
     struct log_cache log;
     struct test_block *block = test_block_new();
-    CHECK(log_cache_init(&log) == 0);
+    CHECK(log_cache_init(&log, &memory) == 0);
     for (uint32_t i = 0; i < 1000; i++) {
         append(&log, block, log.last + 2, 1);
         log_cache_move_small(&log, log.last, 1); /* every second one lies in the shared block */
     }
-    CHECK(log.block_bytes > block->block.cap && log.block_bytes < 2ull * block->block.cap);
+    CHECK(memory.block_bytes > block->block.cap && memory.block_bytes < 2ull * block->block.cap);
     log_cache_compact(&log, log.last);
-    CHECK(log.block_bytes < block->block.cap); /* only the last one is left, in the shared block */
+    CHECK(memory.block_bytes <
+          block->block.cap); /* only the last one is left, in the shared block */
     log_cache_fini(&log);
     put_all(block);
 }
@@ -173,7 +176,7 @@ static void test_log_conf_changes_are_found_in_their_range(void)
 {
     struct log_cache log;
     struct test_block *block = test_block_new();
-    CHECK(log_cache_init(&log) == 0);
+    CHECK(log_cache_init(&log, &memory) == 0);
     append(&log, block, 9, 1);
     struct rr_entry change = entry_in(block, 10, 1, 4);
     change.type = RR_ENTRY_CONF_CHANGE_V2;
@@ -196,7 +199,7 @@ static void test_log_snapshot_is_a_copy(void)
     uint8_t data[5] = "state";
     struct rr_snapshot_metadata metadata = {
         .conf_state = {.voters = voters, .voter_count = 3}, .index = 7, .term = 2};
-    CHECK(log_cache_init(&log) == 0);
+    CHECK(log_cache_init(&log, &memory) == 0);
     log_cache_set_snapshot(&log, log_snapshot_new(&metadata, data, sizeof(data), true));
     memset(voters, 0, sizeof(voters));
     memset(data, 0, sizeof(data));
@@ -219,5 +222,6 @@ int main(void)
     RUN(test_log_blocks_are_counted_once_however_entries_alternate);
     RUN(test_log_conf_changes_are_found_in_their_range);
     RUN(test_log_snapshot_is_a_copy);
+    log_memory_fini(&memory);
     return 0;
 }

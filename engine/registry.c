@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/registry.h"
+
+#include "engine/log_rewrite.h"
+#include "proto/base.h"
+
+#include <stdlib.h>
+
+void registry_init(struct registry *registry, struct log_memory *memory)
+{
+    *registry = (struct registry){.memory = memory};
+    pthread_mutex_init(&registry->lock, NULL);
+}
+
+static void free_entry(struct registry_entry *entry)
+{
+    log_cache_fini(&entry->dormant.log);
+    free(entry);
+}
+
+void registry_fini(struct registry *registry)
+{
+    uint32_t at = 0;
+    struct registry_entry *entry;
+    while ((entry = id_map_each(&registry->entries, &at)))
+        free_entry(entry);
+    id_map_fini(&registry->entries);
+    pthread_mutex_destroy(&registry->lock);
+}
+
+static struct registry_entry *add(struct registry *registry, uint64_t id)
+{
+    struct registry_entry *entry = calloc(1, sizeof(*entry));
+    if (!entry)
+        return NULL;
+    entry->id = id;
+    if (id_map_add(&registry->entries, id, entry) == 0)
+        return entry;
+    free(entry);
+    return NULL;
+}
+
+struct registry_entry *registry_add_recorded(struct registry *registry, uint64_t id)
+{
+    struct registry_entry *entry = add(registry, id);
+    if (!entry || log_cache_init(&entry->dormant.log, registry->memory) == 0)
+        return entry;
+    id_map_remove(&registry->entries, id);
+    free(entry);
+    return NULL;
+}
+
+int registry_claim(struct registry *registry, uint64_t id, struct registry_entry **out,
+                   struct rr_error *error)
+{
+    pthread_mutex_lock(&registry->lock);
+    struct registry_entry *entry = id_map_find(&registry->entries, id);
+    if (!entry)
+        entry = add(registry, id);
+    enum registry_state state = entry ? entry->state : REGISTRY_DORMANT;
+    if (entry && state == REGISTRY_DORMANT)
+        entry->state = REGISTRY_BUSY;
+    pthread_mutex_unlock(&registry->lock);
+    *out = entry;
+    if (!entry)
+        return rr_fail(error, RR_E_NO_MEMORY, "out of memory");
+    if (state == REGISTRY_DORMANT)
+        return 0;
+    return rr_fail(error, RR_E_INVALID, "group %llu is %s", (unsigned long long)id,
+                   state == REGISTRY_OPEN ? "already open"
+                                          : "being opened, closed or removed by another thread");
+}
+
+void registry_open(struct registry *registry, struct registry_entry *entry, struct rr_group *group)
+{
+    pthread_mutex_lock(&registry->lock);
+    RR_ASSERT(entry->state == REGISTRY_BUSY);
+    entry->state = REGISTRY_OPEN;
+    entry->group = group;
+    pthread_mutex_unlock(&registry->lock);
+}
+
+void registry_release(struct registry *registry, struct registry_entry *entry)
+{
+    bool is_recorded = entry->dormant.log.chunks != NULL;
+    pthread_mutex_lock(&registry->lock);
+    RR_ASSERT(entry->state == REGISTRY_BUSY);
+    entry->state = REGISTRY_DORMANT;
+    entry->group = NULL;
+    if (!is_recorded)
+        id_map_remove(&registry->entries, entry->id);
+    pthread_mutex_unlock(&registry->lock);
+    if (!is_recorded)
+        free_entry(entry);
+}
+
+int registry_rewrite(struct registry *registry, uint64_t id, struct wal *wal)
+{
+    int rc = 0;
+    pthread_mutex_lock(&registry->lock);
+    struct registry_entry *entry = id_map_find(&registry->entries, id);
+    if (entry && entry->state == REGISTRY_DORMANT && !entry->dormant.is_large) {
+        struct dormant *dormant = &entry->dormant;
+        rc = log_rewrite(&dormant->log, id, &dormant->hard_state, wal);
+        dormant->is_large = rc == RR_E_TOO_LARGE;
+    }
+    pthread_mutex_unlock(&registry->lock);
+    return rc;
+}

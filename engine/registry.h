@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Which groups this directory holds, open or not. What a group that is not open left in the log is
+ * kept here, in memory, so that it can be opened (again) and so that the loop can write it again
+ * when it keeps segments from being recycled.
+ *
+ *              ┌── claim ──> BUSY ── registry_open ──> OPEN
+ *     DORMANT ─┤               │                         │
+ *              └<─ release ────┘ <────── claim_open ─────┘
+ *
+ * A lock guards the table, for the threads that open, close and remove groups; cold. Whoever made
+ * an entry BUSY owns it until he ends that. The loop holds the lock while it writes a DORMANT one
+ * again.
+ */
+#ifndef RR_ENGINE_REGISTRY_H
+#define RR_ENGINE_REGISTRY_H
+
+#include "engine/id_map.h"
+#include "engine/log_cache.h"
+#include "io/wal.h"
+
+#include <pthread.h>
+
+struct rr_group;
+
+/* What a group is without a core: its log and what is recorded beside it. */
+struct dormant {
+    struct rr_hard_state hard_state; /* as staged; commit: the highest known, <= log.last */
+    struct log_cache log;            /* log.chunks NULL: nothing is recorded of this group */
+    bool is_large;                   /* the log cannot be written again: only a snapshot helps */
+};
+
+enum registry_state { REGISTRY_DORMANT, REGISTRY_BUSY, REGISTRY_OPEN };
+
+struct registry_entry {
+    uint64_t id;
+    enum registry_state state;
+    struct dormant dormant; /* of a group that is not open */
+    struct rr_group *group; /* of one that is */
+};
+
+struct registry {
+    pthread_mutex_t lock;
+    struct id_map entries; /* of struct registry_entry */
+    struct log_memory *memory;
+};
+
+void registry_init(struct registry *registry, struct log_memory *memory);
+/* The logs go; groups are the caller's. */
+void registry_fini(struct registry *registry);
+
+/* While opening an engine: the entry of a group that the log holds, its log empty. NULL: no memory.
+ */
+struct registry_entry *registry_add_recorded(struct registry *registry, uint64_t id);
+
+/* ---- any thread ---------------------------------------------------------- */
+
+/* To open a group: its entry, new or DORMANT, becomes BUSY and is the caller's. RR_E_INVALID: it is
+ * open, or somebody is busy with it. RR_E_NO_MEMORY. */
+int registry_claim(struct registry *registry, uint64_t id, struct registry_entry **entry,
+                   struct rr_error *error);
+/* BUSY becomes OPEN. */
+void registry_open(struct registry *registry, struct registry_entry *entry, struct rr_group *group);
+/* BUSY becomes DORMANT; an entry of which nothing is recorded goes. */
+void registry_release(struct registry *registry, struct registry_entry *entry);
+
+/* ---- the loop ------------------------------------------------------------ */
+
+/* A group that is not open is written again, so that what holds it can be recycled. */
+int registry_rewrite(struct registry *registry, uint64_t id, struct wal *wal);
+
+#endif
