@@ -68,6 +68,7 @@ void wal_free(struct wal *wal)
     }
     if (wal->block)
         log_block_put(wal->block);
+    wal_reads_free(wal);
     wal_segments_fini(&wal->segments);
     wal_live_fini(&wal->live);
     if (wal->pool)

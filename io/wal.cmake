@@ -11,7 +11,9 @@ add_library(rr_wal STATIC
     wal.c
     wal_create.c
     wal_format.c
+    wal_index.c
     wal_live.c
+    wal_read.c
     wal_recover.c
     wal_scan.c
     wal_segment.c

@@ -172,6 +172,7 @@ struct wal_stats {
     uint64_t payload_bytes; /* entry bytes */
     uint64_t padded_bytes;  /* bytes on disk */
     uint64_t mark_count;
+    uint64_t read_count; /* reads of old entries that were answered */
     uint64_t segments_recycled;
     uint64_t segments_zeroed; /* in service; 0 in steady state */
     uint64_t segment_count;

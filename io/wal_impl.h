@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The log's own view of itself, shared by wal.c (opening, status), wal_create.c, wal_stage.c (what
- * goes into a write), wal_write.c (how a write becomes durable) and wal_recover.c. Nobody else
- * includes it.
+ * goes into a write), wal_write.c (how a write becomes durable), wal_read.c and wal_recover.c.
+ * Nobody else includes it.
  *
  * The life of a write, and what it waits for:
  *
@@ -17,8 +17,10 @@
 
 #include "io/log_block.h"
 #include "io/wal_live.h"
+#include "io/wal_read.h"
 
 #define WAL_WRITES_IN_FLIGHT_MAX 2u
+#define WAL_READS_IN_FLIGHT_MAX  2u /* the log's writes go first */
 
 enum wal_write_state {
     WAL_WRITE_IDLE,    /* in the pool */
@@ -56,6 +58,28 @@ struct wal_reservation {
     uint32_t size; /* 0: none */
 };
 
+/* A read in flight; see wal_read.c. */
+struct wal_read_slot {
+    struct io_op op;
+    struct iovec iov;
+    struct wal *wal;
+    struct wal_read *read; /* NULL: forgotten, or the slot is free */
+    uint8_t *buffer;       /* as read from the segment */
+    void *run;             /* what was verified of the group, `run_size` bytes of entries … */
+    uint32_t run_size;
+    uint32_t cap;           /* of both */
+    uint64_t run_first;     /* … from here on; consecutive */
+    uint64_t group;         /* whose entries */
+    uint64_t wanted;        /* the entry that the answer must hold */
+    uint64_t next_index;    /* expected next */
+    uint64_t last_index;    /* not beyond it */
+    uint64_t need;          /* bytes of the write that did not lie whole in the buffer, or 0 */
+    struct wal_place place; /* of the next write; the segment is pinned */
+    uint32_t retry_count;   /* short reads */
+    bool has_begun;         /* the section that begins with the first entry was found */
+    bool is_taken;
+};
+
 struct wal {
     struct wal_options options;
     struct io *io;
@@ -67,6 +91,8 @@ struct wal {
     struct wal_write *queue, **queue_end;   /* sealed */
     struct wal_write *flight, **flight_end; /* submitted, in order of seq */
     struct wal_write *idle;
+    struct wal_read *waiting_reads; /* in order */
+    struct wal_read_slot reads[WAL_READS_IN_FLIGHT_MAX];
     struct wal_reservation reservation;
     uint64_t boot;
     uint64_t next_seq;    /* of the next filling write */
@@ -113,6 +139,12 @@ static inline struct wal_header *wal_write_header(const struct wal_write *write)
 {
     return (struct wal_header *)(void *)(write->block->base.bytes + write->start);
 }
+
+/* ---- wal_read.c ---------------------------------------------------------------------- */
+
+/* Begins with what waits and may be read now. */
+void wal_read_waiting(struct wal *wal);
+void wal_reads_free(struct wal *wal);
 
 /* ---- wal_recover.c ------------------------------------------------------------------- */
 

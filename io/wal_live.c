@@ -21,6 +21,7 @@ int wal_live_init(struct wal_live *live, struct wal_segments *segments)
 {
     *live = (struct wal_live){.segments = segments, .slot_count = 16};
     live->slots = calloc(live->slot_count, sizeof(live->slots[0]));
+    wal_index_pool_init(&live->places, segments->segment_bytes);
     return live->slots ? 0 : RR_E_NO_MEMORY;
 }
 
@@ -31,6 +32,7 @@ void wal_live_fini(struct wal_live *live)
         live->slabs = slab->next;
         free(slab);
     }
+    wal_index_pool_fini(&live->places);
     free(live->groups);
     free(live->slots);
     free(live->peers);
@@ -131,6 +133,8 @@ int wal_live_promise(struct wal_live *live, const struct wal_section *section)
     if (!err && RR_UNLIKELY(live->idle_count <= live->promised))
         err = add_slab(live);
     if (!err)
+        err = wal_index_promise(&live->places, live->promised + 1);
+    if (!err)
         live->promised++;
     return err;
 }
@@ -146,6 +150,7 @@ static void release_dead(struct wal_live *live, struct wal_group *group, uint64_
         if (!group->oldest)
             group->newest = NULL;
         wal_segment_release(live->segments, hold->segment, hold->bytes, seq);
+        wal_index_clear(&live->places, &hold->index);
         hold->next = live->idle;
         live->idle = hold;
         live->idle_count++;
@@ -153,93 +158,124 @@ static void release_dead(struct wal_live *live, struct wal_group *group, uint64_
 }
 
 /* Nothing above last_index is left of what was accounted so far. */
-static void truncate_holds(struct wal_group *group, uint64_t last_index)
+static void truncate_holds(struct wal_live *live, struct wal_group *group, uint64_t last_index)
 {
     if (RR_LIKELY(!group->newest || group->newest->last_index <= last_index))
         return;
-    for (struct wal_hold *hold = group->oldest; hold; hold = hold->next)
-        hold->last_index = rr_min_u64(hold->last_index, last_index);
+    for (struct wal_hold *hold = group->oldest; hold; hold = hold->next) {
+        if (hold->last_index <= last_index)
+            continue;
+        hold->last_index = last_index;
+        wal_index_truncate(&live->places, &hold->index, last_index);
+    }
+}
+
+/* The group's hold on the newest segment, made if there is none. */
+static struct wal_hold *hold_of(struct wal_live *live, struct wal_group *group, uint64_t segment)
+{
+    struct wal_hold *hold = group->newest;
+    if (RR_LIKELY(hold && hold->segment == segment))
+        return hold;
+    hold = live->idle;
+    RR_ASSERT(hold && live->idle_count > 0);
+    live->idle = hold->next;
+    live->idle_count--;
+    *hold = (struct wal_hold){.segment = segment};
+    wal_segment_hold(live->segments, segment, 0);
+    if (group->newest)
+        group->newest->next = hold;
+    else
+        group->oldest = hold;
+    group->newest = hold;
+    return hold;
 }
 
 static void account_entries(struct wal_live *live, const struct wal_section *section,
-                            uint64_t number, uint64_t seq)
+                            const struct wal_place *place)
 {
     struct wal_group *group = &live->groups[wal_live_find(live, section->group)];
     uint64_t last_index = section->first_index + section->count - 1;
     uint64_t bytes = wal_section_size(section->length);
-    truncate_holds(group, section->first_index - 1);
-    release_dead(live, group, seq);
+    bool cuts = group->newest && group->newest->last_index >= section->first_index;
+    truncate_holds(live, group, section->first_index - 1);
+    release_dead(live, group, place->seq);
     if (last_index < group->first_index)
         return;
-    struct wal_hold *hold = group->newest;
-    if (!hold || hold->segment != number) {
-        hold = live->idle;
-        RR_ASSERT(hold && live->idle_count > 0);
-        live->idle = hold->next;
-        live->idle_count--;
-        *hold = (struct wal_hold){.segment = number};
-        wal_segment_hold(live->segments, number, 0);
-        if (group->newest)
-            group->newest->next = hold;
-        else
-            group->oldest = hold;
-        group->newest = hold;
-    }
+    struct wal_hold *hold = hold_of(live, group, place->segment);
     hold->last_index = last_index;
     hold->bytes += bytes;
-    wal_segment_at(live->segments, number)->held_bytes += bytes;
+    wal_segment_at(live->segments, place->segment)->held_bytes += bytes;
+    struct wal_index_place at = {section->first_index, place->offset, place->seq};
+    wal_index_add(&live->places, &hold->index, &at, bytes, cuts);
 }
 
 static void account_state(struct wal_live *live, const struct wal_section *section,
-                          const uint8_t *body, uint64_t number, uint64_t seq)
+                          const uint8_t *body, const struct wal_place *place)
 {
     struct wal_group *group = &live->groups[wal_live_find(live, section->group)];
     struct wal_state_body state;
     memcpy(&state, body, sizeof(state));
     uint64_t bytes = wal_section_size(section->length);
-    wal_segment_hold(live->segments, number, bytes);
+    wal_segment_hold(live->segments, place->segment, bytes);
     if (group->state_segment != 0)
-        wal_segment_release(live->segments, group->state_segment, group->state_bytes, seq);
-    group->state_segment = number;
-    group->state_seq = seq;
+        wal_segment_release(live->segments, group->state_segment, group->state_bytes, place->seq);
+    group->state_segment = place->segment;
+    group->state_seq = place->seq;
     group->state_bytes = bytes;
     group->first_index = state.first_index;
-    truncate_holds(group, state.last_index);
-    release_dead(live, group, seq);
+    truncate_holds(live, group, state.last_index);
+    release_dead(live, group, place->seq);
 }
 
-static void account_peer(struct wal_live *live, const uint8_t *body, uint64_t number, uint64_t seq)
+static void account_peer(struct wal_live *live, const uint8_t *body, const struct wal_place *place)
 {
     struct wal_peer peer;
     memcpy(&peer, body, sizeof(peer));
     uint32_t i = find_peer(live, peer.node);
     RR_ASSERT(i < live->peer_count);
     uint64_t bytes = wal_section_size(sizeof(peer));
-    wal_segment_hold(live->segments, number, bytes);
+    wal_segment_hold(live->segments, place->segment, bytes);
     if (live->peers[i].segment != 0)
-        wal_segment_release(live->segments, live->peers[i].segment, bytes, seq);
-    live->peers[i].segment = number;
+        wal_segment_release(live->segments, live->peers[i].segment, bytes, place->seq);
+    live->peers[i].segment = place->segment;
     live->is_moving_peer = false;
 }
 
 void wal_live_account(struct wal_live *live, const struct wal_section *section, const uint8_t *body,
-                      uint64_t number, uint64_t seq)
+                      const struct wal_place *place)
 {
     RR_ASSERT(live->promised > 0);
     live->promised--;
     switch (section->kind) {
     case WAL_SECTION_ENTRIES:
-        account_entries(live, section, number, seq);
+        account_entries(live, section, place);
         break;
     case WAL_SECTION_STATE:
-        account_state(live, section, body, number, seq);
+        account_state(live, section, body, place);
         break;
     case WAL_SECTION_PEER:
-        account_peer(live, body, number, seq);
+        account_peer(live, body, place);
         break;
     default: /* a mark and an open section matter only by their write's header */
         break;
     }
+}
+
+/* ---- places of entries ---------------------------------------------------------------- */
+
+struct wal_place wal_live_find_entry(const struct wal_live *live, uint64_t group, uint64_t index,
+                                     uint64_t *first_index, uint64_t *last_index)
+{
+    uint32_t place = wal_live_find(live, group);
+    RR_ASSERT(place != UINT32_MAX && index >= live->groups[place].first_index);
+    const struct wal_hold *hold = live->groups[place].oldest;
+    while (hold && hold->last_index < index)
+        hold = hold->next;
+    RR_ASSERT(hold); /* it is live, so a segment is held for it */
+    struct wal_index_place found = wal_index_find(&hold->index, index, last_index);
+    *first_index = found.first_index;
+    *last_index = rr_min_u64(*last_index, hold->last_index);
+    return (struct wal_place){hold->segment, found.offset, found.seq};
 }
 
 /* ---- policies ------------------------------------------------------------------------ */
@@ -304,9 +340,12 @@ void wal_live_check(const struct wal_live *live)
         for (const struct wal_hold *hold = group->oldest; hold; hold = hold->next) {
             RR_ASSERT(hold->segment >= segments->oldest && hold->segment <= segments->active);
             RR_ASSERT(!hold->next || hold->segment < hold->next->segment);
+            RR_ASSERT(!hold->next || hold->last_index <= hold->next->last_index);
+            wal_index_check(&hold->index);
             held++;
         }
     }
     RR_ASSERT(held == holders);
     RR_ASSERT(live->idle_count >= live->promised);
+    RR_ASSERT(live->places.idle_count >= live->promised);
 }

@@ -11,11 +11,13 @@
  *     group, first_index 98 ── {segment 7, last_index 120} ── {8, 245} ── {9, 301}
  *
  * Entries truncate: holds that reach above the new first index are cut to below it. A hold whose
- * last_index lies below first_index is released.
+ * last_index lies below first_index is released. Each hold has an index of its entries' places
+ * (wal_index.h), by which old ones are read back.
  */
 #ifndef RR_IO_WAL_LIVE_H
 #define RR_IO_WAL_LIVE_H
 
+#include "io/wal_index.h"
 #include "io/wal_segment.h"
 
 struct wal_hold {
@@ -23,6 +25,14 @@ struct wal_hold {
     uint64_t segment;
     uint64_t last_index;
     uint64_t bytes;
+    struct wal_index index; /* where in the segment */
+};
+
+/* Where a write lies. */
+struct wal_place {
+    uint64_t segment; /* number */
+    uint64_t offset;
+    uint64_t seq;
 };
 
 struct wal_group {
@@ -54,6 +64,7 @@ struct wal_live {
     uint32_t slot_count;
     uint32_t peer_count, peer_cap;
     uint32_t idle_count;
+    struct wal_index_pool places;
     bool is_moving_peer; /* a record is staged again and not yet accounted */
     uint32_t promised;   /* sections staged and not yet accounted: so many holds may be needed */
 };
@@ -73,9 +84,15 @@ static inline void wal_live_unpromise(struct wal_live *live)
     RR_ASSERT(live->promised > 0);
     live->promised--;
 }
-/* The section lies in segment `number`, in write `seq`. Was promised. */
+/* The section lies in the write at `place`. Was promised. */
 void wal_live_account(struct wal_live *live, const struct wal_section *section, const uint8_t *body,
-                      uint64_t number, uint64_t seq);
+                      const struct wal_place *place);
+
+/* Where to read to get the entry `index` of a group that holds it: a write that has a section which
+ * begins with *first_index <= index; what follows, in this segment, up to *last_index may be read
+ * with it. */
+struct wal_place wal_live_find_entry(const struct wal_live *live, uint64_t group, uint64_t index,
+                                     uint64_t *first_index, uint64_t *last_index);
 
 /* A peer whose record is, with others', all that keeps the oldest segment: it must be staged again,
  * now. NULL: none. */

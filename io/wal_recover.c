@@ -153,8 +153,8 @@ static int note_section(struct recover *recover, const struct wal_section_walk *
     if (err)
         return err;
     const struct wal_scan *scan = &recover->scan;
-    wal_live_account(&wal->live, &walk->section, walk->body, scan->numbers[scan->at.file],
-                     scan->header.seq);
+    struct wal_place place = {scan->numbers[scan->at.file], scan->at.offset, scan->header.seq};
+    wal_live_account(&wal->live, &walk->section, walk->body, &place);
     recover->position++;
     return 0;
 }

@@ -233,7 +233,7 @@ static bool is_recyclable(struct wal_segments *segments, uint64_t durable_seq)
     if (segments->oldest == segments->active)
         return false;
     const struct wal_segment *oldest = wal_segment_at(segments, segments->oldest);
-    return oldest->holders == 0 && oldest->last_seq <= durable_seq &&
+    return oldest->holders == 0 && oldest->readers == 0 && oldest->last_seq <= durable_seq &&
            oldest->free_after_seq <= durable_seq;
 }
 
@@ -338,6 +338,18 @@ void wal_segment_release(struct wal_segments *segments, uint64_t number, uint64_
     segment->free_after_seq = rr_max_u64(segment->free_after_seq, seq);
 }
 
+void wal_segment_pin(struct wal_segments *segments, uint64_t number)
+{
+    wal_segment_at(segments, number)->readers++;
+}
+
+void wal_segment_unpin(struct wal_segments *segments, uint64_t number)
+{
+    struct wal_segment *segment = wal_segment_at(segments, number);
+    RR_ASSERT(segment->readers > 0);
+    segment->readers--;
+}
+
 void wal_segments_check(const struct wal_segments *segments)
 {
     RR_ASSERT(segments->oldest > 0);
@@ -346,5 +358,6 @@ void wal_segments_check(const struct wal_segments *segments)
     RR_ASSERT(segments->newest - segments->oldest < WAL_SEGMENTS_MAX);
     RR_ASSERT(segments->offset <= segments->segment_bytes);
     for (uint64_t number = segments->active + 1; number <= segments->newest; number++)
-        RR_ASSERT(segments->ring[number % WAL_SEGMENTS_MAX].holders == 0);
+        RR_ASSERT(segments->ring[number % WAL_SEGMENTS_MAX].holders == 0 &&
+                  segments->ring[number % WAL_SEGMENTS_MAX].readers == 0);
 }

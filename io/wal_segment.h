@@ -30,6 +30,7 @@ struct wal_segment {
     uint64_t free_after_seq; /* what emptied it counts once this is durable */
     uint64_t held_bytes;     /* of sections that are held, about */
     uint32_t holders;        /* things in it that are live; see wal_live.h */
+    uint32_t readers;        /* reads in flight: until they end it is not recycled */
     int fd;
 };
 
@@ -121,6 +122,8 @@ void wal_segment_hold(struct wal_segments *segments, uint64_t number, uint64_t b
 /* What was held is dead once `seq` is durable. */
 void wal_segment_release(struct wal_segments *segments, uint64_t number, uint64_t bytes,
                          uint64_t seq);
+void wal_segment_pin(struct wal_segments *segments, uint64_t number);
+void wal_segment_unpin(struct wal_segments *segments, uint64_t number);
 void wal_segments_check(const struct wal_segments *segments);
 
 #endif

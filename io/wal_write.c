@@ -48,11 +48,12 @@ void wal_release_write(struct wal *wal, struct wal_write *write)
 
 /* ---- submission ---------------------------------------------------------------------- */
 
-static void account(struct wal *wal, const struct wal_write *write, const struct wal_header *header)
+static void account(struct wal *wal, const struct wal_header *header, uint64_t offset)
 {
     struct wal_section_walk walk = wal_sections(header, (const uint8_t *)(header + 1));
+    struct wal_place place = {header->epoch, offset, header->seq};
     while (wal_section_next(&walk))
-        wal_live_account(&wal->live, &walk.section, walk.body, wal->segments.active, write->seq);
+        wal_live_account(&wal->live, &walk.section, walk.body, &place);
     RR_ASSERT(!walk.failed);
 }
 
@@ -86,7 +87,7 @@ static struct wal_write *prepare_write(struct wal *wal)
     };
     wal_header_seal(header, wal->seed);
     RR_ASSERT_SLOW(wal_payload_check(header, (const uint8_t *)(header + 1)));
-    account(wal, write, header);
+    account(wal, header, offset);
     wal->proven_seq = wal->durable_seq;
     if (write->has_content)
         wal->content_seq = write->seq;
@@ -229,6 +230,8 @@ uint64_t wal_flush(struct wal *wal, uint64_t now_ns)
     if (due <= now_ns && wal_stage_mark(wal) == 0)
         due = UINT64_MAX;
     submit_waiting(wal, now_ns);
+    if (RR_UNLIKELY(wal->waiting_reads))
+        wal_read_waiting(wal);
     uint64_t tend = wal_segments_tend(&wal->segments, wal->durable_seq, now_ns);
     return rr_min_u64(due, tend);
 }

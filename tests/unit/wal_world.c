@@ -250,9 +250,16 @@ static void stage_entries(struct wal_world *world, struct world_group *group)
     for (uint32_t i = 0; i < count; i++) {
         group->last++;
         group->terms[group->last] = group->term;
+        world->seqs[group - world->model.groups][group->last] = wal_staged_seq(world->wal);
         note_op(world);
     }
     world->entries_total += count;
+}
+
+static void cut(struct wal_world *world, const struct world_group *group)
+{
+    uint64_t *lowest = &world->cut[group - world->model.groups];
+    *lowest = rr_min_u64(*lowest, group->last);
 }
 
 /* A new leader's entries replace the end of the log. */
@@ -262,6 +269,7 @@ static void stage_truncation(struct wal_world *world, struct world_group *group)
     group->vote = below(world, 4);
     stage_state(world, group);
     group->last -= below(world, (uint32_t)rr_min_u64(20, group->last - group->first + 2));
+    cut(world, group);
     stage_entries(world, group);
 }
 
@@ -269,6 +277,7 @@ static void stage_installed_snapshot(struct wal_world *world, struct world_group
 {
     group->last = group->first + below(world, (uint32_t)(group->last - group->first + 10));
     group->first = group->last + 1;
+    cut(world, group);
     stage_state(world, group);
 }
 
@@ -348,6 +357,8 @@ static bool turn(void *ctx, uint64_t now_ns, uint64_t *deadline_ns)
         world->turns_left--;
         for (uint32_t n = below(world, 4); !world->is_quiet && !world->poisoned && n > 0; n--)
             world_stage(world);
+        if (world->each_turn && !world->poisoned)
+            world->each_turn(world);
         *deadline_ns = now_ns + below(world, 400000);
     } else {
         wal_close_mark(world->wal);
@@ -382,6 +393,10 @@ void world_init(struct wal_world *world, uint64_t seed)
     world->takes_in_place = true;
     world->ops = calloc(WORLD_OPS_MAX, sizeof(world->ops[0]));
     CHECK(world->ops);
+    for (uint32_t g = 0; g < WORLD_GROUPS; g++) {
+        world->seqs[g] = calloc(WORLD_ENTRIES_MAX, sizeof(uint64_t));
+        CHECK(world->seqs[g]);
+    }
     model_init(&world->model);
     model_init(&world->recovered);
     note_op(world);
@@ -408,6 +423,7 @@ void world_fini(struct wal_world *world)
     for (uint32_t g = 0; g < WORLD_GROUPS; g++) {
         free(world->model.groups[g].terms);
         free(world->recovered.groups[g].terms);
+        free(world->seqs[g]);
     }
     free(world->ops);
     sim_free(world->sim);
@@ -470,6 +486,10 @@ int world_open(struct wal_world *world)
         return err;
     check_recovered(world);
     model_copy(&world->model, &world->recovered);
+    for (uint32_t g = 0; g < WORLD_GROUPS; g++) {
+        memset(world->seqs[g], 0, WORLD_ENTRIES_MAX * sizeof(uint64_t));
+        world->cut[g] = UINT64_MAX;
+    }
     world->op_count = 0;
     world->acked = 0;
     note_op(world);

@@ -46,6 +46,11 @@ struct wal_world {
     struct world_op *ops; /* of this incarnation; ops[0]: as recovered */
     uint32_t op_count;
     uint32_t acked; /* ops[acked] and all before it were reported durable */
+    uint64_t *seqs[WORLD_GROUPS]; /* by index: the write after which the entry is durable */
+    uint64_t cut[WORLD_GROUPS];   /* lowest last index since the readers' last turn */
+    /* Called in each turn, between staging and flushing; NULL: nobody reads. */
+    void (*each_turn)(struct wal_world *world);
+    void *reader;
     struct rr_block *kept[WORLD_BLOCKS_KEPT];
     uint32_t kept_at;
     uint32_t turns_left; /* of the workload; then it closes cleanly */
