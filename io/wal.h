@@ -88,8 +88,10 @@ struct wal_recovery {
  * identity was lost; nothing was changed. Blocking. */
 int wal_create(const struct wal_options *options, struct rr_error *error);
 /* Recovers: cuts a torn tail, refuses corruption (RR_E_CORRUPT with file, offset, sequence, remedy;
- * nothing is changed), then makes the `open` section durable with the next boot count. Blocking,
- * before the loop starts. */
+ * nothing is changed), then makes the `open` section durable with the next boot count, which a mark
+ * proves in the first turn. On a full disk these two blocks come from the last spare segment, which
+ * entries may not use: so many restarts are possible as it has room for, then RR_E_NO_SPACE.
+ * Blocking, before the loop starts. */
 int wal_open(const struct wal_options *options, const struct wal_recovery *recovery,
              struct wal **wal, struct rr_error *error);
 /* After io_join (no write in flight). What was staged and not submitted is dropped. Log blocks that

@@ -49,7 +49,7 @@ struct wal_write {
     bool has_entries;
     bool has_content; /* anything but a mark */
     bool is_open;
-    bool must_prove; /* changed a term or vote */
+    bool must_prove; /* changed a term or vote, or the boot */
 };
 
 /* Entries being encoded in place, behind a section header that is not yet written. */
@@ -100,7 +100,7 @@ struct wal {
     uint64_t
         proven_seq; /* the durable_seq that the newest submitted header carries; <= durable_seq */
     uint64_t content_seq;    /* newest submitted write with anything but a mark */
-    uint64_t must_prove_seq; /* newest submitted write that changed a term or vote */
+    uint64_t must_prove_seq; /* newest submitted write that must not stay unproven */
     uint64_t idle_since_ns;  /* when the newest completion came */
     uint64_t queued_bytes;   /* padded, of sealed writes that wait */
     uint32_t flight_count;

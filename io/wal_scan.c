@@ -302,7 +302,10 @@ int wal_scan_judge(struct wal_scan *scan)
         bool is_next = file > scan->end.file;
         if (!find_proof(scan, is_next ? 0 : scan->end.offset, seq))
             continue;
-        if (is_next && !has_begun(scan)) /* so it is the next segment's first write that is gone */
+        /* The next segment's first write is gone if none of its lap is there, or had no room here.
+         */
+        bool is_full = scan->segments->segment_bytes - scan->end.offset < WAL_BLOCK_MIN;
+        if (is_next && (is_full || !has_begun(scan)))
             scan->damage = (struct wal_scan_place){file, 0};
         return wal_scan_refuse(scan, RR_E_CORRUPT, scan->damage, seq,
                                "is damaged, and was durable before");

@@ -179,7 +179,7 @@ int wal_stage_open(struct wal *wal, uint64_t nonce)
     RR_ASSERT(!wal->filling);
     int err = stage_copy(wal, &section, &body);
     if (!err)
-        wal->filling->is_open = true;
+        wal->filling->is_open = wal->filling->must_prove = true;
     return err;
 }
 

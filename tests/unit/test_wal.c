@@ -166,6 +166,29 @@ static void test_idle_log_marks_once(void)
     end(&world);
 }
 
+static void must_be_proven_soon(struct wal_world *world)
+{
+    if (world->turns_left < 10)
+        CHECK(world->wal->content_seq <= world->wal->proven_seq);
+}
+
+/* The boot count keeps older copies of the directory away from its peers: it may not rot and look
+ * torn. */
+static void test_boot_is_proven_by_a_mark_at_once(void)
+{
+    struct wal_world world;
+    begin(&world, 8);
+    world.options.mark_delay_ns = 1000000000000u;
+    must_open(&world);
+    world.is_quiet = true;
+    world.each_turn = must_be_proven_soon;
+    world_run(&world, 30);
+    CHECK_EQ_U64(world.stats.mark_count, 1);
+    CHECK_EQ_U64(world.stats.write_count, 2);
+    world_reset(&world);
+    end(&world);
+}
+
 /* ---- what goes into a write ---------------------------------------------------------- */
 
 static void stage_run(struct wal_world *world, uint64_t first_index, uint32_t count, uint32_t size,
@@ -465,6 +488,7 @@ int main(void)
     RUN(test_what_is_recovered_after_a_failed_recovery_is_durable);
     RUN(test_poisoned_log_refuses_staging);
     RUN(test_idle_log_marks_once);
+    RUN(test_boot_is_proven_by_a_mark_at_once);
     RUN(test_second_write_waits_for_bytes_and_a_third_for_a_slot);
     RUN(test_run_is_cut_at_the_cut_point);
     RUN(test_entry_above_the_cut_point_goes_alone);
