@@ -162,6 +162,15 @@ int wal_admits_proposals(const struct wal *wal)
     return rc ? rc : wal_segments_have_room(&wal->segments, waiting);
 }
 
+uint64_t wal_oldest_unfinished_ns(const struct wal *wal)
+{
+    if (wal->flight)
+        return wal->flight->begun_ns;
+    if (wal->queue)
+        return wal->queue->begun_ns;
+    return wal->filling && wal->filling->section_count > 0 ? wal->filling->begun_ns : 0;
+}
+
 bool wal_wants_rewrite(const struct wal *wal, uint64_t *group)
 {
     return !wal->poisoned && wal_live_wants_rewrite(&wal->live, group);
@@ -186,7 +195,6 @@ void wal_stats(const struct wal *wal, struct wal_stats *stats)
     stats->segment_count = segments->newest - segments->oldest + 1;
     stats->bytes_live =
         (segments->active - segments->oldest) * segments->segment_bytes + segments->offset;
-    stats->write_in_flight_since_ns = wal->flight ? wal->flight->submitted_ns : 0;
     stats->is_direct = segments->is_direct;
     stats->is_ram = wal->fs.is_ram;
 }

@@ -133,6 +133,10 @@ int wal_append_peer(struct wal *wal, const struct wal_peer *peer);
 uint64_t wal_staged_seq(const struct wal *wal);
 uint64_t wal_durable_seq(const struct wal *wal);
 
+/* Since when the oldest section that is not durable has been staged, in flight or not; 0: there is
+ * none. */
+uint64_t wal_oldest_unfinished_ns(const struct wal *wal);
+
 /* May a write be started now (none in flight, or one and at least second_write_bytes_min wait)? */
 bool wal_can_write(const struct wal *wal, uint64_t waiting_bytes);
 /* Is there room on the disk for entries that a leader sends? 0; RR_E_BUSY: soon (a spare segment is
@@ -179,7 +183,6 @@ struct wal_stats {
     uint64_t segments_zeroed; /* in service; 0 in steady state */
     uint64_t segment_count;
     uint64_t bytes_live;               /* padded bytes from the oldest live segment to the tail */
-    uint64_t write_in_flight_since_ns; /* 0: none; age of the oldest unfinished write */
     bool is_direct;                    /* false: buffered + fdatasync fallback */
     bool is_ram;
 };

@@ -44,7 +44,7 @@ struct wal_write {
     uint32_t payload_crc;
     uint32_t retry_count; /* short writes */
     uint64_t seq;
-    uint64_t submitted_ns;
+    uint64_t begun_ns; /* its first section was staged */
     enum wal_write_state state;
     bool has_entries;
     bool has_content; /* anything but a mark */

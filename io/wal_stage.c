@@ -144,7 +144,8 @@ static void add_section(struct wal *wal, const struct wal_section *section, uint
         crc = crc32c_combine(crc, body_crc, section->length);
     write->payload_crc = crc32c(crc, end, padding);
     write->used += (uint32_t)wal_section_size(section->length);
-    write->section_count++;
+    if (write->section_count++ == 0)
+        write->begun_ns = io_now(wal->io);
     write->has_entries |= section->kind == WAL_SECTION_ENTRIES;
     write->has_content |= section->kind != WAL_SECTION_MARK;
     RR_ASSERT(write->used <= write->cap);

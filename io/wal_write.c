@@ -159,10 +159,9 @@ static void write_done(struct io_op *op)
     advance_durable(wal);
 }
 
-static void submit_write(struct wal *wal, struct wal_write *write, uint64_t now_ns)
+static void submit_write(struct wal *wal, struct wal_write *write)
 {
     write->state = WAL_WRITE_WRITING;
-    write->submitted_ns = now_ns;
     write->op.done = write_done;
     write->next = NULL;
     *wal->flight_end = write;
@@ -190,7 +189,7 @@ bool wal_can_write(const struct wal *wal, uint64_t waiting_bytes)
            wal_waiting_bytes(wal) + waiting_bytes >= wal->options.second_write_bytes_min;
 }
 
-static void submit_waiting(struct wal *wal, uint64_t now_ns)
+static void submit_waiting(struct wal *wal)
 {
     while (wal_waiting_bytes(wal) > 0 && wal_can_write(wal, 0)) {
         if (!wal->queue)
@@ -198,7 +197,7 @@ static void submit_waiting(struct wal *wal, uint64_t now_ns)
         struct wal_write *write = prepare_write(wal);
         if (RR_UNLIKELY(!write))
             return;
-        submit_write(wal, write, now_ns);
+        submit_write(wal, write);
     }
 }
 
@@ -229,7 +228,7 @@ uint64_t wal_flush(struct wal *wal, uint64_t now_ns)
     uint64_t due = mark_due_ns(wal);
     if (due <= now_ns && wal_stage_mark(wal) == 0)
         due = UINT64_MAX;
-    submit_waiting(wal, now_ns);
+    submit_waiting(wal);
     if (RR_UNLIKELY(wal->waiting_reads))
         wal_read_waiting(wal);
     uint64_t tend = wal_segments_tend(&wal->segments, wal->durable_seq, now_ns);

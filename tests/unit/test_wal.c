@@ -256,6 +256,28 @@ static void test_second_write_waits_for_bytes_and_a_third_for_a_slot(void)
     settle(&world);
 }
 
+static void must_finish_soon(struct wal_world *world)
+{
+    CHECK(world->turns_left < 150 ? wal_oldest_unfinished_ns(world->wal) == 0 : true);
+}
+
+static void test_oldest_unfinished_write_is_known_also_while_it_waits(void)
+{
+    struct wal_world world;
+    struct rr_entry entries[WORLD_RUN_MAX];
+    begin_by_hand(&world, 8);
+    uint64_t begun = io_now(world.io);
+    sim_run_until(world.sim, sim_now(world.sim) + 5000000);
+    stage_run(&world, 1, 3, 7000, entries); /* the first write is full and waits in the queue */
+    CHECK_EQ_U64(wal_oldest_unfinished_ns(world.wal), begun);
+    wal_flush(world.wal, io_now(world.io));
+    CHECK_EQ_U64(wal_oldest_unfinished_ns(world.wal), begun);
+    world.is_quiet = true;
+    world.each_turn = must_finish_soon;
+    world_run(&world, 300);
+    world_fini(&world);
+}
+
 static void test_run_is_cut_at_the_cut_point(void)
 {
     struct wal_world world;
@@ -490,6 +512,7 @@ int main(void)
     RUN(test_idle_log_marks_once);
     RUN(test_boot_is_proven_by_a_mark_at_once);
     RUN(test_second_write_waits_for_bytes_and_a_third_for_a_slot);
+    RUN(test_oldest_unfinished_write_is_known_also_while_it_waits);
     RUN(test_run_is_cut_at_the_cut_point);
     RUN(test_entry_above_the_cut_point_goes_alone);
     RUN(test_rewritten_tail_is_one_section);
