@@ -332,6 +332,7 @@ static void close_on_loop(struct rr_engine *engine, struct command *command)
     uint64_t patience_ns = 100 * MS;
     while ((group = id_map_each(&engine->groups, &at))) {
         proposal_queue_close(&group->queue);
+        reads_close(&group->reads);
         engine_touch(engine, group);
         patience_ns = rr_max_u64(patience_ns, group_patience_ns(group));
     }

@@ -96,6 +96,7 @@ void group_adopt(struct rr_engine *engine, struct command *command)
     struct wal_stats stats;
     wal_stats(engine->wal, &stats);
     group->snapshot_padded_bytes = stats.padded_bytes;
+    group->reads.began_ns = engine->now_ns;
     int rc = start_worker(group);
     if (rc == 0)
         rc = engine_add_group(engine, group);
@@ -118,6 +119,7 @@ void group_note_lead(struct rr_group *group, uint64_t lead, uint64_t term)
     if (group->lead == lead)
         return;
     group->lead = lead;
+    group_fail_unanswered_reads(group);
     engine_event(group->engine, &(struct rr_event){.kind = RR_EVENT_LEADER,
                                                    .group = group->options.group_id,
                                                    .node = lead,
@@ -134,6 +136,7 @@ void group_stop(struct rr_group *group, int error)
     group->status.published_ns = 0;
     rr_raw_node_step_down(group->node);
     proposal_queue_close(&group->queue);
+    reads_close(&group->reads);
     engine_log(group->engine, ENGINE_LOG_ERROR, "group %llu stops on this node: %s",
                (unsigned long long)group->options.group_id, rr_err_sentence(error));
     group_note_lead(group, RR_NONE, group->staged.term);
@@ -147,13 +150,14 @@ void group_fail_all(struct rr_group *group, int queued)
                                &completion.term))
         group_complete(group, &completion);
     group_refuse_queued(group, queued);
+    group_fail_reads(group, queued);
 }
 
 bool group_is_quiet(const struct rr_group *group)
 {
     return group->outcomes.count == 0 && proposal_queue_count(&group->queue) == 0 &&
-           apply_is_idle(&group->apply) && group->snapshot.work != SNAPSHOT_TAKING &&
-           group->snapshot.work != SNAPSHOT_RESTORING;
+           reads_is_quiet(&group->reads) && apply_is_idle(&group->apply) &&
+           group->snapshot.work != SNAPSHOT_TAKING && group->snapshot.work != SNAPSHOT_RESTORING;
 }
 
 void group_free(struct rr_group *group)
@@ -170,6 +174,7 @@ void group_free(struct rr_group *group)
     outcomes_fini(&group->outcomes);
     log_cache_fini(&group->log);
     proposal_queue_fini(&group->queue);
+    reads_fini(&group->reads);
     free(group->peers);
     free(group);
 }
@@ -184,8 +189,11 @@ static void deliver_ticks(struct rr_group *group, uint64_t now_ns)
     uint64_t due = (now_ns - group->last_tick_ns) / group->tick_ns;
     if (RR_LIKELY(due == 0))
         return;
+    /* Under leases a late tick may not count against what was heard in the same turn: it promised
+     * the leader an election timeout. */
+    bool is_bound = group->options.lease_reads && group->role != RR_STATE_LEADER;
     group->last_tick_ns += due * group->tick_ns;
-    if (due > group->options.election_ticks)
+    if (due > (is_bound ? 1 : group->options.election_ticks))
         due = 1;
     while (due--)
         rr_raw_node_tick(group->node);
@@ -264,6 +272,7 @@ static void drive(struct rr_group *group, uint64_t now_ns)
             !group->error)
             group_propose(group, now_ns);
     }
+    group_finish_reads(group);
     apply_flush(&group->apply);
 }
 
@@ -289,6 +298,7 @@ bool group_rests(const struct rr_group *group)
 static RR_COLD void turn_stopped(struct rr_group *group)
 {
     group_refuse_queued(group, RR_E_CLOSED);
+    group_fail_reads(group, RR_E_CLOSED);
     if (group->must_rewrite && !group->is_stuck && !group->engine->poisoned)
         group->is_stuck = !group_rewrite(group);
     group->must_rewrite = false;
@@ -297,6 +307,7 @@ static RR_COLD void turn_stopped(struct rr_group *group)
 uint64_t group_turn(struct rr_group *group, uint64_t now_ns)
 {
     proposal_queue_disarm(&group->queue);
+    proposal_queue_disarm(&group->reads.queue);
     if (group->engine->poisoned)
         group_stop(group, RR_E_POISONED);
     collect_applied(group);
@@ -305,6 +316,8 @@ uint64_t group_turn(struct rr_group *group, uint64_t now_ns)
         group_release(group);
         group_snapshot_policy(group);
     }
+    if (!group->error)
+        group_read(group, now_ns);
     if (!group->error)
         drive(group, now_ns);
     if (group->error)

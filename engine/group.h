@@ -20,6 +20,7 @@
 #include "engine/log_cache.h"
 #include "engine/outcomes.h"
 #include "engine/proposal_queue.h"
+#include "engine/reads.h"
 #include "engine/group_status.h"
 
 /* A response that the core wants delivered once what it vouches for is durable. */
@@ -122,6 +123,7 @@ struct rr_group {
     _Atomic(bool) is_called; /* stands in engine->called */
     struct rr_group *next_called;
     _Alignas(64) struct proposal_queue queue;
+    struct reads reads;
 };
 
 /* ---- group.c ------------------------------------------------------------- */

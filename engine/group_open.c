@@ -233,6 +233,8 @@ static int start_stages(struct rr_group *group, const struct rr_state_machine *m
     if (rc == 0)
         rc = proposal_queue_init(&group->queue, options->proposal_queue_entries,
                                  options->proposal_queue_bytes);
+    if (rc == 0)
+        rc = reads_init(&group->reads, options->read_queue_entries);
     return rc == 0 ? 0 : rr_fail(error, rc, "out of memory for the group's queues");
 }
 

@@ -19,7 +19,7 @@
 
 /* ---- inbound messages ---------------------------------------------------- */
 
-/* What a peer may send. Proposals and reads are not forwarded; the rest is local to a node. */
+/* What a peer may send. Proposals are not forwarded; the rest is local to a node. */
 static bool is_peer_message(uint8_t type)
 {
     switch ((enum rr_message_type)type) {
@@ -33,6 +33,8 @@ static bool is_peer_message(uint8_t type)
     case RR_MSG_TIMEOUT_NOW:
     case RR_MSG_PRE_VOTE:
     case RR_MSG_PRE_VOTE_RESP:
+    case RR_MSG_READ_INDEX:
+    case RR_MSG_READ_INDEX_RESP:
         return true;
     default:
         return false;
@@ -79,6 +81,13 @@ int loop_on_message(void *ctx, uint64_t from, uint64_t group_id, const struct rr
                    (unsigned long long)from, reason);
         return RR_E_MALFORMED;
     }
+    /* Nor is a read forwarded twice: two nodes could take each other for the leader. */
+    if (message->type == RR_MSG_READ_INDEX &&
+        (message->from != from || !group_serves_reads(group)))
+        return 0;
+    bool is_candidate = message->type == RR_MSG_VOTE || message->type == RR_MSG_PRE_VOTE;
+    if (is_candidate && group_owes_lease(group))
+        return 0;
     /* What is left of a refused append is a MsgApp that offers no entries; its commit may be what
      * makes room. */
     struct rr_message offered = *message;

@@ -214,6 +214,8 @@ static void send(struct rr_group *group, const struct rr_message *message)
     struct rr_engine *engine = group->engine;
     int rc = transport_send(engine->transport, group->options.group_id, message);
     engine->messages_sent += rc == 0;
+    if (RR_UNLIKELY(message->type == RR_MSG_TIMEOUT_NOW))
+        reads_void_lease(&group->reads, message->term);
     /* A snapshot that was handed to the connection counts as sent: if it is lost with it, the probe
      * that follows is rejected and it is sent again. */
     if (message->type == RR_MSG_SNAP)
@@ -306,6 +308,8 @@ bool group_take_ready(struct rr_group *group)
         return false;
     struct rr_ready ready;
     rr_raw_node_ready(group->node, &ready);
+    if (ready.read_state_count)
+        group_take_read_states(group, ready.read_states, ready.read_state_count);
     if (ready.soft_state)
         note_soft_state(group, ready.soft_state);
     int rc = 0;

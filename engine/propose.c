@@ -77,6 +77,8 @@ bool group_may_sleep(struct rr_group *group)
     bool is_proposing = group->outcomes.count > 0 || proposal_queue_count(&group->queue) > 0;
     uint64_t worth = 0;
     group->is_watched = true;
+    if (!reads_may_sleep(&group->reads))
+        return false;
     if (group->is_blocked) /* by something that ends with an event, not with more proposals */
         return true;
     /* Who begins is heard at once; what follows may wait for what the write in flight allows. */

@@ -92,6 +92,15 @@ static void make_clients(struct plan *p, struct sim_stream *s)
     p->proposals_max = (uint32_t)PICK(s, 1000, 4000, 16000);
 }
 
+static void make_readers(struct plan *p)
+{
+    struct sim_stream s = stream_make(p->seed, 0x4ead);
+
+    p->reads = stream_chance(&s, 3, 4);
+    p->group.read_queue_entries = (uint32_t)PICK(&s, 2, 64, 1024);
+    p->group.lease_reads = stream_chance(&s, 1, 3);
+}
+
 void plan_make(struct plan *plan, uint64_t seed)
 {
     struct sim_stream s = stream_make(seed, 0x9141);
@@ -101,6 +110,7 @@ void plan_make(struct plan *plan, uint64_t seed)
     make_limits(plan, &s);
     make_faults(plan, &s);
     make_clients(plan, &s);
+    make_readers(plan);
     plan->buffered_disks = stream_chance(&s, 1, 10);
 }
 
@@ -149,4 +159,5 @@ void plan_print(const struct plan *p)
            (unsigned long long)(p->propose_interval_ns / 1000),
            p->outstanding_max ? "closed loop of " : "open loop, burst ",
            p->outstanding_max ? p->outstanding_max : p->burst_max, p->size_max);
+    printf("  %s%s\n", p->reads ? "reads" : "no reads", p->group.lease_reads ? " by lease" : "");
 }

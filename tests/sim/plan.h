@@ -47,6 +47,7 @@ struct plan {
     uint32_t size_max; /* of a proposal */
     bool proposes_in_callbacks;
     uint32_t proposals_max; /* of the hasty clients; then one per interval */
+    bool reads;
 };
 
 void plan_make(struct plan *plan, uint64_t seed);

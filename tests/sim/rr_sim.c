@@ -97,6 +97,7 @@ static void add(struct world_result *sum, const struct world_result *one)
     sum->events += one->events;
     sum->virtual_ns += one->virtual_ns;
     sum->acknowledged += one->acknowledged;
+    sum->reads += one->reads;
     sum->elections += one->elections;
 }
 
@@ -106,9 +107,9 @@ static void print_sum(const struct arguments *arguments, const struct world_resu
 {
     typedef unsigned long long ull;
     const struct world_counts *counts = &sum->counts;
-    printf("%llu seeds hold: %llu writes acknowledged, %llu elections, %llu snapshots restored, "
-           "%llu segments recycled\n",
-           (ull)(arguments->last - arguments->first + 1), (ull)sum->acknowledged,
+    printf("%llu seeds hold: %llu writes acknowledged, %llu reads, %llu elections, "
+           "%llu snapshots restored, %llu segments recycled\n",
+           (ull)(arguments->last - arguments->first + 1), (ull)sum->acknowledged, (ull)sum->reads,
            (ull)sum->elections, (ull)counts->restores, (ull)counts->segments_recycled);
     printf("faults: %llu kills, %llu power losses, %llu crashes at an I/O, %llu cuts, %llu slow, "
            "%llu full and %llu failing disks, %llu orderly restarts\n",

@@ -108,8 +108,12 @@ static void on_complete(void *ctx, const struct rr_completion *completions, uint
 
     if (is_dead(node))
         return;
-    for (uint32_t i = 0; i < count; i++)
-        workload_complete(&world->workload, &target, &completions[i]);
+    for (uint32_t i = 0; i < count; i++) {
+        if (completions[i].tag & READERS_TAG)
+            readers_complete(&world->readers, &target, &completions[i], node->machine.index);
+        else
+            workload_complete(&world->workload, &target, &completions[i]);
+    }
     if (world->plan.proposes_in_callbacks && !world->is_healed && node->group &&
         world->workload.count < world->plan.proposals_max &&
         world->workload.pending < world->plan.outstanding_max)
@@ -225,6 +229,7 @@ void world_bury(struct world *world, struct node *node)
     node->engine = NULL;
     node->group = NULL;
     workload_forget(&world->workload, &target);
+    readers_forget(&world->readers, &target);
     node->restart_at =
         sim_now(world->sim) + stream_below(&world->chance, world->plan.down_max_ns + 1);
 }
@@ -248,11 +253,13 @@ void world_close(struct world *world, struct node *node)
     if (err != 0 && !(err == RR_E_POISONED && node->is_sick))
         failure_report("node %u does not close: %s", node->number, rr_err_name(err));
     node->is_sick &= err == 0; /* the error that was ordered has struck */
-    uint64_t pending = world->workload.pending;
+    uint64_t pending = world->workload.pending + world->readers.pending_count;
     workload_forget(&world->workload, &target);
-    if (world->workload.pending != pending)
+    readers_forget(&world->readers, &target);
+    uint64_t left = world->workload.pending + world->readers.pending_count;
+    if (left != pending)
         failure_report("node %u closed and still owes %llu completions", node->number,
-                       (ull)(pending - world->workload.pending));
+                       (ull)(pending - left));
     node->restart_at = sim_now(world->sim);
 }
 
@@ -304,6 +311,17 @@ static void run_until(struct world *world, uint64_t time)
 
 /* ---- clients ------------------------------------------------------------- */
 
+/* On any node. */
+static void read_somewhere(struct world *world)
+{
+    uint64_t choice = stream_below(&world->readers.chance, world->plan.node_count);
+    struct node *node = &world->nodes[choice];
+    struct workload_target target = target_of(node);
+
+    if (node->engine)
+        readers_ask(&world->readers, &target, sim_now(world->sim), node->machine.index);
+}
+
 static void propose(struct world *world)
 {
     const struct plan *plan = &world->plan;
@@ -348,6 +366,7 @@ static void world_init(struct world *world, const struct plan *plan, bool is_ver
     }
     oracle_init(&world->oracle, world->sim, plan->node_count, dirs);
     workload_init(&world->workload, &world->plan, &world->oracle);
+    readers_init(&world->readers, plan->seed, &world->oracle);
 }
 
 static void world_fini(struct world *world)
@@ -374,6 +393,8 @@ static void play_with_faults(struct world *world, uint64_t end)
         }
         if (sim_now(world->sim) >= next_propose) {
             propose(world);
+            if (plan->reads)
+                read_somewhere(world);
             next_propose = sim_now(world->sim) + 1 +
                            stream_below(&world->workload.chance, 2 * plan->propose_interval_ns);
         }
@@ -384,7 +405,7 @@ static void play_with_faults(struct world *world, uint64_t end)
 static bool has_converged(const struct world *world)
 {
     const struct chain_machine *first = &world->nodes[0].machine;
-    if (world->workload.pending > 0)
+    if (world->workload.pending > 0 || world->readers.pending_count > 0)
         return false;
     for (uint32_t i = 0; i < world->plan.node_count; i++) {
         const struct node *node = &world->nodes[i];
@@ -478,6 +499,7 @@ void world_play(const struct plan *plan, uint32_t seconds, bool is_verbose,
         .events = sim_event_count(world.sim),
         .virtual_ns = sim_now(world.sim),
         .acknowledged = world.workload.done_count,
+        .reads = world.readers.done_count + world.readers.stale_count,
         .elections = world.oracle.election_count,
     };
     world_fini(&world);

@@ -10,6 +10,7 @@
 #include "tests/sim/chain_machine.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/plan.h"
+#include "tests/sim/readers.h"
 #include "tests/sim/workload.h"
 
 struct world;
@@ -46,6 +47,7 @@ struct world {
     struct rr_peer_address peers[PLAN_NODES_MAX];
     struct oracle oracle;
     struct workload workload;
+    struct readers readers;
     struct world_counts counts;
     uint32_t leader; /* the newest that was heard of; 0: none */
     uint64_t leader_term;
@@ -59,6 +61,7 @@ struct world_result {
     uint64_t events;
     uint64_t virtual_ns;
     uint64_t acknowledged;
+    uint64_t reads; /* that succeeded; stale ones too */
     uint64_t elections;
 };
 

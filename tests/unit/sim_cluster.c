@@ -66,7 +66,9 @@ static void on_complete(void *ctx, const struct rr_completion *completions, uint
         node->failed += completions[i].status != RR_OK;
         if (completions[i].status != RR_OK)
             node->last_failure = completions[i].status;
-        node->completions[node->completion_count++ % SIM_CLUSTER_RECORDS] = completions[i];
+        uint32_t place = node->completion_count++ % SIM_CLUSTER_RECORDS;
+        node->completions[place] = completions[i];
+        node->applied_counts[place] = node->applied_count;
     }
 }
 
@@ -221,6 +223,13 @@ const struct rr_completion *sim_cluster_completion(const struct sim_node *node, 
         found = &node->completions[i];
     }
     return found;
+}
+
+uint64_t sim_cluster_applied_at(const struct sim_node *node, uint64_t tag)
+{
+    const struct rr_completion *completion = sim_cluster_completion(node, tag);
+    CHECK(completion != NULL);
+    return node->applied_counts[completion - node->completions];
 }
 
 const struct rr_event *sim_cluster_event(const struct sim_node *node, enum rr_event_kind kind)

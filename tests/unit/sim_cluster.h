@@ -26,6 +26,7 @@ struct sim_node {
     uint64_t ok, failed; /* completions */
     int32_t last_failure;
     struct rr_completion completions[SIM_CLUSTER_RECORDS];
+    uint64_t applied_counts[SIM_CLUSTER_RECORDS]; /* what had been applied at each of them */
     uint32_t completion_count;
     struct rr_event events[SIM_CLUSTER_RECORDS];
     uint32_t event_count;
@@ -62,6 +63,8 @@ uint32_t sim_cluster_propose(struct sim_node *node, uint64_t first_tag, uint32_t
 struct rr_group_status sim_cluster_status(const struct sim_node *node);
 /* The completion with this tag, or NULL. */
 const struct rr_completion *sim_cluster_completion(const struct sim_node *node, uint64_t tag);
+/* How many entries the node had applied when the call with this tag was completed. */
+uint64_t sim_cluster_applied_at(const struct sim_node *node, uint64_t tag);
 /* The newest event of this kind, or NULL. */
 const struct rr_event *sim_cluster_event(const struct sim_node *node, enum rr_event_kind kind);
 

@@ -55,13 +55,19 @@ struct rr_state_machine {
 
 /* ---- completions --------------------------------------------------------- */
 
-/* One per accepted proposal. status: RR_OK (committed, durable on a quorum, applied; result is the
- * state machine's); certainly not in the log: RR_E_NOT_LEADER, RR_E_BUSY, RR_E_CLOSED,
- * RR_E_TOO_LARGE; perhaps: RR_E_UNKNOWN_OUTCOME. */
+/* Which call a completion answers. */
+enum rr_completion_kind {
+    RR_COMPLETION_PROPOSAL = 0,
+    RR_COMPLETION_READ = 1,
+};
+
+/* One per accepted call; what its status means stands at the call. Of a proposal: RR_OK (committed,
+ * durable on a quorum, applied; result is the state machine's); certainly not in the log:
+ * RR_E_NOT_LEADER, RR_E_BUSY, RR_E_CLOSED, RR_E_TOO_LARGE; perhaps: RR_E_UNKNOWN_OUTCOME. */
 struct rr_completion {
     uint64_t tag;
     int32_t status;
-    uint32_t reserved;
+    uint32_t kind; /* enum rr_completion_kind */
     uint64_t index;
     uint64_t term;
     uint64_t result;
@@ -155,9 +161,16 @@ struct rr_group_options {
     uint32_t batch_wait_max_us;
     uint32_t proposal_queue_entries;
     uint64_t proposal_queue_bytes;
+    uint32_t read_queue_entries; /* reads that may wait */
     uint64_t apply_backlog_bytes;
     uint64_t snapshot_log_bytes; /* take a snapshot after so many padded bytes */
     bool apply_inline;           /* the state machine is cheap: apply on the loop */
+    /* A leader that a quorum confirmed answers the reads of the next half election timeout without
+     * asking again. Sound only if no voter's monotonic clock runs as much as twice as fast as
+     * another's, and if every node of the group is opened with it: a node then grants no vote for
+     * an election timeout after its start. A leader that was stopped asks again. Off: reads trust
+     * no clock. */
+    bool lease_reads;
     void (*on_complete)(void *ctx, const struct rr_completion *completions, uint32_t count);
     void *ctx;
 };
@@ -179,6 +192,23 @@ struct rr_proposal {
 /* How many of the items, from the first on, were accepted (each gets one completion); negative if
  * none was. */
 int rr_propose_batch(struct rr_group *group, const struct rr_proposal *items, uint32_t count);
+
+/* Any thread; never waits; leader or follower. A linearizable read: nothing is logged. 0: exactly
+ * one completion of kind RR_COMPLETION_READ. RR_OK: everything that was acknowledged anywhere
+ * before this call is applied here, up to `index` at least: look into the state machine now, from
+ * the completion or later. RR_E_NOT_LEADER: no leader is known, or it changed; RR_E_DEADLINE:
+ * timeout_ms passed (0: two election timeouts; exact to a tick); RR_E_CLOSED. A read that failed
+ * has changed nothing: ask again. Negative: RR_E_BUSY (read_queue_entries wait), RR_E_CLOSED; no
+ * completion follows. */
+int rr_read_index(struct rr_group *group, uint64_t tag, uint32_t timeout_ms);
+
+/* Any thread; never waits; leader or follower. 0: everything that was acknowledged anywhere until
+ * staleness_max_ms before this call is applied here, up to `*applied` at least (may be NULL). The
+ * bound is exact: its beginning is taken on this node's monotonic clock before a quorum is asked.
+ * RR_E_STALE: it cannot be promised, because no leader answers, this node is behind, or nobody
+ * asked for a while: for ten seconds after a call the node asks its leader once in a heartbeat
+ * interval, so a bound of less than about two such intervals is seldom met. RR_E_CLOSED. */
+int rr_read_stale(struct rr_group *group, uint32_t staleness_max_ms, uint64_t *applied);
 
 /* Any thread: a consistent picture as of the end of a recent turn. */
 struct rr_group_status {

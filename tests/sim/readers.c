@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sim/readers.h"
+
+#include "tests/sim/failure.h"
+
+#define MS 1000000ull
+
+typedef unsigned long long ull;
+
+void readers_init(struct readers *readers, uint64_t seed, const struct oracle *oracle)
+{
+    *readers = (struct readers){.oracle = oracle, .chance = stream_make(seed, 0x4ead)};
+}
+
+static uint64_t floor_now(const struct readers *readers)
+{
+    return rr_max_u64(readers->oracle->acknowledged_max, readers->seen);
+}
+
+/* The floor as it was at this time; 0 if that is not remembered any more. */
+static uint64_t floor_at(const struct readers *readers, uint64_t time_ns)
+{
+    for (uint64_t i = readers->history_count; i > 0 && readers->history_count - i < READERS_HISTORY;
+         i--) {
+        const struct floor_sample *sample = &readers->history[(i - 1) % READERS_HISTORY];
+        if (sample->time_ns <= time_ns)
+            return sample->floor;
+    }
+    return 0;
+}
+
+static void ask_stale(struct readers *readers, const struct workload_target *target,
+                      uint64_t now_ns, uint64_t state)
+{
+    uint32_t bound_ms = (uint32_t)stream_between(&readers->chance, 1, 2000);
+    uint64_t bound_ns = bound_ms * MS * 3 / 2; /* the node's clock may be slow */
+    uint64_t applied;
+
+    if (rr_read_stale(target->group, bound_ms, &applied) != 0)
+        return;
+    readers->stale_count++;
+    uint64_t floor = now_ns > bound_ns ? floor_at(readers, now_ns - bound_ns) : 0;
+    if (applied < floor || state < floor)
+        failure_report("a read of node %u, at most %u ms old, is promised %llu, its state is "
+                       "%llu, and %llu had been acknowledged",
+                       target->node, bound_ms, (ull)applied, (ull)state, (ull)floor);
+}
+
+static struct reading *find(struct readers *readers, uint64_t tag)
+{
+    for (uint32_t i = 0; i < READERS_PENDING_MAX; i++)
+        if (readers->pending[i].tag == tag)
+            return &readers->pending[i];
+    return NULL;
+}
+
+void readers_ask(struct readers *readers, const struct workload_target *target, uint64_t now_ns,
+                 uint64_t state)
+{
+    readers->history[readers->history_count++ % READERS_HISTORY] =
+        (struct floor_sample){now_ns, floor_now(readers)};
+    if (stream_chance(&readers->chance, 1, 4)) {
+        ask_stale(readers, target, now_ns, state);
+        return;
+    }
+    struct reading *reading = find(readers, 0);
+    if (!reading)
+        return;
+    uint64_t tag = READERS_TAG | ++readers->last_tag;
+    *reading = (struct reading){.tag = tag,
+                                .floor = floor_now(readers),
+                                .node = target->node,
+                                .incarnation = target->incarnation};
+    readers->pending_count++;
+    int rc = rr_read_index(target->group, tag, (uint32_t)stream_between(&readers->chance, 1, 3000));
+    if (rc == 0)
+        return;
+    if (rc != RR_E_BUSY && rc != RR_E_CLOSED)
+        failure_report("rr_read_index returned %d", rc);
+    reading->tag = 0;
+    readers->pending_count--;
+}
+
+void readers_complete(struct readers *readers, const struct workload_target *target,
+                      const struct rr_completion *completion, uint64_t state)
+{
+    struct reading *reading = find(readers, completion->tag);
+
+    if (completion->kind != RR_COMPLETION_READ || !reading || reading->node != target->node ||
+        reading->incarnation != target->incarnation)
+        failure_report("node %u completes a read again, or one that is not its own", target->node);
+    reading->tag = 0;
+    readers->pending_count--;
+    switch (completion->status) {
+    case RR_OK:
+        readers->done_count++;
+        if (state < reading->floor || completion->index < reading->floor)
+            failure_report("a read of node %u has index %llu and sees %llu; when it was asked "
+                           "%llu had been acknowledged",
+                           target->node, (ull)completion->index, (ull)state, (ull)reading->floor);
+        readers->seen = rr_max_u64(readers->seen, state);
+        break;
+    case RR_E_NOT_LEADER:
+    case RR_E_DEADLINE:
+    case RR_E_CLOSED:
+        readers->failed_count++;
+        break;
+    default:
+        failure_report("a read completes with %s", rr_err_name(completion->status));
+    }
+}
+
+void readers_forget(struct readers *readers, const struct workload_target *target)
+{
+    for (uint32_t i = 0; i < READERS_PENDING_MAX; i++) {
+        struct reading *reading = &readers->pending[i];
+        if (reading->tag == 0 || reading->node != target->node ||
+            reading->incarnation != target->incarnation)
+            continue;
+        reading->tag = 0;
+        readers->pending_count--;
+    }
+}
