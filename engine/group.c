@@ -166,8 +166,9 @@ void group_free(struct rr_group *group)
     while ((batch = apply_take_done(&group->apply)))
         apply_put_back(&group->apply, batch);
     apply_fini(&group->apply);
-    if (group->snapshot.restore)
-        rr_block_put(&group->snapshot.restore->block, 1);
+    log_snapshot_put(group->snapshot.restore);
+    log_snapshot_put(group->snapshot.captured);
+    snapshot_drop_arrived(group);
     if (group->node)
         rr_raw_node_free(group->node);
     held_fini(&group->held);
@@ -239,6 +240,7 @@ static int answer_applied(struct rr_group *group, const struct apply_batch *batc
             return rc;
     }
     group->applied = batch->entries[batch->entry_count - 1].index;
+    snapshot_capture(group);
     struct rr_message response = {.type = RR_MSG_STORAGE_APPLY_RESP,
                                   .to = group->engine->options.node_id,
                                   .from = RR_LOCAL_APPLY_THREAD,
@@ -273,6 +275,7 @@ static void drive(struct rr_group *group, uint64_t now_ns)
             group_propose(group, now_ns);
     }
     group_finish_reads(group);
+    snapshot_drop_arrived(group);
     apply_flush(&group->apply);
 }
 

@@ -58,7 +58,8 @@ struct snapshot_job {
     bool is_too_large;
     uint64_t index;
     uint32_t size;
-    struct log_snapshot *restore; /* what is restored; a reference */
+    struct log_snapshot *restore;  /* what is restored; a reference */
+    struct log_snapshot *captured; /* metadata and group data as of `index`, once that is applied */
     /* What was taken; the extra byte shows that it is too large. */
     uint8_t data[WAL_INLINE_SNAPSHOT_MAX + 1];
 };
@@ -115,6 +116,7 @@ struct rr_group {
     uint64_t conf_index;             /* where it last changed */
     uint64_t conf_ids[4 * CONFIG_PEERS_MAX];
     struct snapshot_job snapshot;
+    struct log_snapshot *arrived;   /* a list: given to the core in this turn */
     uint64_t snapshot_padded_bytes; /* the WAL's padded bytes when the newest snapshot was taken */
     uint64_t trail_index; /* where the last quarter before the next one began; 0: not yet */
     bool is_snapshot_too_large;
@@ -191,6 +193,18 @@ bool group_restore(struct rr_group *group, struct log_snapshot *snapshot);
 /* The same while opening, on the opening thread. */
 int snapshot_restore_now(const struct rr_state_machine *machine,
                          const struct rr_snapshot *snapshot);
+/* To be called whenever `applied` moved: what a snapshot that is being taken says of the group is
+ * said as of its index. */
+void snapshot_capture(struct rr_group *group);
+/* A MsgSnap goes out, and the core hears what became of it. */
+void snapshot_send_message(struct rr_group *group, const struct rr_message *message);
+/* A MsgSnap came and is about to be stepped: what it brings is kept until the core has decided, by
+ * the end of the turn. RR_E_NO_MEMORY. */
+int snapshot_arrives(struct rr_group *group, const struct rr_message *message);
+/* The core wants the one it accepted. */
+struct log_snapshot *snapshot_take_arrived(struct rr_group *group,
+                                           const struct rr_snapshot_metadata *metadata);
+void snapshot_drop_arrived(struct rr_group *group);
 /* The state machine's snapshot into job->data; job->result, job->size, job->is_too_large. */
 void snapshot_take_now(const struct rr_state_machine *machine, struct snapshot_job *job);
 

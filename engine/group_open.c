@@ -104,8 +104,11 @@ static int make_first_state(struct rr_group *group, const struct rr_state_machin
                            "the fresh state machine gave no snapshot (%d)", job->result);
         has_data = !job->is_too_large;
     }
-    struct log_snapshot *snapshot =
-        log_snapshot_new(&metadata, job->data, has_data ? job->size : 0, has_data);
+    struct log_snapshot first = {.kind = has_data ? LOG_SNAPSHOT_INLINE : LOG_SNAPSHOT_NONE,
+                                 .snapshot = {.metadata = metadata,
+                                              .data = job->data,
+                                              .size = has_data ? job->size : 0}};
+    struct log_snapshot *snapshot = log_snapshot_new(&first);
     if (!snapshot)
         return rr_fail(error, RR_E_NO_MEMORY, "out of memory");
     log_cache_set_snapshot(&group->log, snapshot);
@@ -141,7 +144,8 @@ static int meet_state_machine(struct rr_group *group, const struct rr_state_mach
                        "durable records were lost; replace this node by a new one with a new id",
                        group->engine->dir, (unsigned long long)applied,
                        (unsigned long long)group->log.last);
-    if (applied < snapshot_index && snapshot->has_data && !group->must_stage_first_state) {
+    if (applied < snapshot_index && snapshot->kind == LOG_SNAPSHOT_INLINE &&
+        !group->must_stage_first_state) {
         int rc = snapshot_restore_now(machine, &snapshot->snapshot);
         if (rc != 0)
             return rr_fail(error, RR_E_STATE_MACHINE,

@@ -231,8 +231,7 @@ void log_cache_fini(struct log_cache *log)
     }
     if (log->filling)
         rr_block_put(&log->filling->block, 1);
-    if (log->snapshot)
-        rr_block_put(&log->snapshot->block, 1);
+    log_snapshot_put(log->snapshot);
     free(log->conf_changes);
     free(log->chunks);
     log->chunks = NULL;
@@ -297,53 +296,11 @@ void log_cache_move_small(struct log_cache *log, uint64_t first, uint32_t count)
     }
 }
 
-/* ---- snapshots ----------------------------------------------------------- */
-
-static void log_snapshot_free(struct rr_block *block)
-{
-    free(RR_CONTAINER_OF(block, struct log_snapshot, block));
-}
-
-/* Copies ids to `*at`, which moves behind them. */
-static const uint64_t *copy_ids(uint64_t **at, const uint64_t *ids, uint32_t count)
-{
-    uint64_t *copy = *at;
-    if (count)
-        memcpy(copy, ids, count * sizeof(*ids));
-    *at += count;
-    return copy;
-}
-
-struct log_snapshot *log_snapshot_new(const struct rr_snapshot_metadata *metadata,
-                                      const uint8_t *data, size_t size, bool has_data)
-{
-    const struct rr_conf_state *conf = &metadata->conf_state;
-    size_t id_count = (size_t)conf->voter_count + conf->learner_count + conf->voter_outgoing_count +
-                      conf->learner_next_count;
-    struct log_snapshot *snapshot = malloc(sizeof(*snapshot) + id_count * sizeof(uint64_t) + size);
-    if (!snapshot)
-        return NULL;
-    uint64_t *ids = (uint64_t *)(snapshot + 1);
-    uint8_t *bytes = (uint8_t *)(ids + id_count);
-    if (size)
-        memcpy(bytes, data, size);
-    snapshot->block = (struct rr_block){
-        .refs = 1, .cap = (uint32_t)size, .bytes = bytes, .free = log_snapshot_free};
-    snapshot->snapshot = (struct rr_snapshot){
-        .metadata = *metadata, .data = bytes, .size = size, .block = &snapshot->block};
-    struct rr_conf_state *copy = &snapshot->snapshot.metadata.conf_state;
-    copy->voters = copy_ids(&ids, conf->voters, conf->voter_count);
-    copy->learners = copy_ids(&ids, conf->learners, conf->learner_count);
-    copy->voters_outgoing = copy_ids(&ids, conf->voters_outgoing, conf->voter_outgoing_count);
-    copy->learners_next = copy_ids(&ids, conf->learners_next, conf->learner_next_count);
-    snapshot->has_data = has_data;
-    return snapshot;
-}
+/* ---- snapshots -------------------------------------------------------- */
 
 void log_cache_set_snapshot(struct log_cache *log, struct log_snapshot *snapshot)
 {
-    if (log->snapshot)
-        rr_block_put(&log->snapshot->block, 1);
+    log_snapshot_put(log->snapshot);
     log->snapshot = snapshot;
 }
 
@@ -420,7 +377,7 @@ static int storage_first_index(void *ctx, uint64_t *index)
 static int storage_snapshot(void *ctx, const struct rr_snapshot **snapshot)
 {
     const struct log_cache *log = ctx;
-    if (!log->snapshot->has_data)
+    if (log->snapshot->kind == LOG_SNAPSHOT_NONE)
         return RR_E_SNAPSHOT_TEMPORARILY_UNAVAILABLE;
     *snapshot = &log->snapshot->snapshot;
     return 0;

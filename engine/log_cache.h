@@ -19,6 +19,8 @@
 #ifndef RR_ENGINE_LOG_CACHE_H
 #define RR_ENGINE_LOG_CACHE_H
 
+#include "engine/log_snapshot.h"
+
 #include <ringraft/raft.h>
 
 #define LOG_CACHE_CHUNK 4096u
@@ -36,13 +38,6 @@ struct log_memory {
 };
 /* When no log is left and nobody sends from one. Zeroes are how it begins. */
 void log_memory_fini(struct log_memory *memory);
-
-/* The newest snapshot of a group; `block` owns the data and the arrays of the ConfState. */
-struct log_snapshot {
-    struct rr_block block;
-    struct rr_snapshot snapshot;
-    bool has_data; /* false: the state machine's snapshot was too large to be kept */
-};
 
 struct log_cache {
     struct rr_entry **chunks;      /* ring by index / LOG_CACHE_CHUNK */
@@ -87,9 +82,6 @@ uint64_t log_cache_term(const struct log_cache *log, uint64_t index);
  * the shared block. Out of memory: they stay where they are. */
 void log_cache_move_small(struct log_cache *log, uint64_t first, uint32_t count);
 
-/* A snapshot object with copies of everything (NULL: no memory); one reference, the caller's. */
-struct log_snapshot *log_snapshot_new(const struct rr_snapshot_metadata *metadata,
-                                      const uint8_t *data, size_t size, bool has_data);
 /* Takes the reference over. */
 void log_cache_set_snapshot(struct log_cache *log, struct log_snapshot *snapshot);
 

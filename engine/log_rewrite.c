@@ -19,7 +19,10 @@ int log_stage_state(const struct log_cache *log, uint64_t group,
                               .last_term = log_cache_term(log, log->last),
                               .snapshot_data = snapshot->data,
                               .snapshot_size = (uint32_t)snapshot->size,
-                              .has_snapshot_data = log->snapshot->has_data};
+                              .has_snapshot_data = log->snapshot->kind == LOG_SNAPSHOT_INLINE,
+                              .has_snapshot_file = log->snapshot->kind == LOG_SNAPSHOT_FILE,
+                              .group_data = log->snapshot->group_data,
+                              .group_data_size = log->snapshot->group_data_size};
     return wal_append_state(wal, &state);
 }
 

@@ -50,6 +50,12 @@ static bool is_acceptable_snapshot(const struct rr_snapshot *snapshot)
            conf->learner_next_count <= CONFIG_PEERS_MAX;
 }
 
+static bool is_acceptable(const struct rr_message *message)
+{
+    return message->type != RR_MSG_SNAP || (is_acceptable_snapshot(message->snapshot) &&
+                                            message->context_size <= WAL_GROUP_DATA_MAX);
+}
+
 /* May entries from a leader be logged? Not without room on the disk: they are refused before
  * anything of them is acknowledged. Over its budget the log takes them only if nothing here can
  * make room: what is committed will be snapshotted and go, however slow the state machine is; an
@@ -75,7 +81,7 @@ int loop_on_message(void *ctx, uint64_t from, uint64_t group_id, const struct rr
     engine_touch(engine, group);
     bool is_sound = is_peer_message(message->type) &&
                     rr_raw_node_validate_message(group->node, message, &reason) == 0 &&
-                    (!message->snapshot || is_acceptable_snapshot(message->snapshot));
+                    is_acceptable(message);
     if (RR_UNLIKELY(!is_sound)) {
         engine_log(engine, ENGINE_LOG_WARN, "node %llu: %s; its connection is closed",
                    (unsigned long long)from, reason);
@@ -93,6 +99,8 @@ int loop_on_message(void *ctx, uint64_t from, uint64_t group_id, const struct rr
     struct rr_message offered = *message;
     if (offered.entry_count && !may_log_received(group))
         offered.entry_count = 0;
+    if (RR_UNLIKELY(message->type == RR_MSG_SNAP) && snapshot_arrives(group, message) != 0)
+        return 0; /* as if it was lost */
     (void)rr_raw_node_step(group->node, &offered); /* what the core ignores is no event */
     return 0;
 }

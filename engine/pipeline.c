@@ -42,8 +42,7 @@ static struct held_response *held_at(struct held_responses *held, uint32_t i)
 void held_fini(struct held_responses *held)
 {
     for (uint32_t i = 0; held->ring && i < held->count; i++)
-        if (held_at(held, i)->restore)
-            rr_block_put(&held_at(held, i)->restore->block, 1);
+        log_snapshot_put(held_at(held, i)->restore);
     free(held->ring);
     held->ring = NULL;
 }
@@ -73,16 +72,11 @@ int group_stage_state(struct rr_group *group)
 }
 
 /* A received snapshot becomes the beginning of the log. */
-static int install_snapshot(struct rr_group *group, const struct rr_snapshot *snapshot)
+static void install_snapshot(struct rr_group *group, const struct rr_snapshot *snapshot)
 {
-    struct log_snapshot *copy =
-        log_snapshot_new(&snapshot->metadata, snapshot->data, snapshot->size, true);
-    if (!copy)
-        return RR_E_NO_MEMORY;
-    log_cache_set_snapshot(&group->log, copy);
+    log_cache_set_snapshot(&group->log, snapshot_take_arrived(group, &snapshot->metadata));
     log_cache_reset(&group->log, snapshot->metadata.index, snapshot->metadata.term);
     group->trail_index = 0;
-    return 0;
 }
 
 static int stage_entries(struct rr_group *group, const struct rr_entry *entries, uint32_t count)
@@ -116,9 +110,9 @@ static int stage_append(struct rr_group *group, const struct rr_message *append)
     if (is_hard_state)
         group->staged = (struct rr_hard_state){
             .term = append->term, .vote = append->vote, .commit = append->commit};
-    int rc = append->snapshot ? install_snapshot(group, append->snapshot) : 0;
-    if (rc == 0 && must_write)
-        rc = group_stage_state(group);
+    if (append->snapshot)
+        install_snapshot(group, append->snapshot);
+    int rc = must_write ? group_stage_state(group) : 0;
     const struct rr_entry *entries = append->entries;
     uint32_t count = append->entry_count;
     /* A leader's proposals were encoded in place before the core was asked (propose.c). */
@@ -160,7 +154,7 @@ static int hold(struct rr_group *group, const struct rr_message *append)
                                      .metadata.term = response->snapshot->metadata.term};
         if (append->snapshot && i == 0) {
             item->restore = group->log.snapshot;
-            rr_block_get(&item->restore->block, 1);
+            log_snapshot_get(item->restore);
         }
         if (response->type == RR_MSG_STORAGE_APPEND_RESP && is_small(append)) {
             item->small_first = append->entries[0].index;
@@ -179,7 +173,7 @@ static bool waits_for_restore(struct rr_group *group, struct held_response *item
         return false;
     if (!group_restore(group, item->restore))
         return true;
-    rr_block_put(&item->restore->block, 1);
+    log_snapshot_put(item->restore);
     item->restore = NULL;
     return false;
 }
@@ -212,15 +206,15 @@ static void mark_superseded(struct rr_group *group, uint32_t count)
 static void send(struct rr_group *group, const struct rr_message *message)
 {
     struct rr_engine *engine = group->engine;
+    if (RR_UNLIKELY(message->type == RR_MSG_SNAP)) {
+        snapshot_send_message(group, message);
+        return;
+    }
     int rc = transport_send(engine->transport, group->options.group_id, message);
     engine->messages_sent += rc == 0;
     if (RR_UNLIKELY(message->type == RR_MSG_TIMEOUT_NOW))
         reads_void_lease(&group->reads, message->term);
-    /* A snapshot that was handed to the connection counts as sent: if it is lost with it, the probe
-     * that follows is rejected and it is sent again. */
-    if (message->type == RR_MSG_SNAP)
-        rr_raw_node_report_snapshot(group->node, message->to, rc != 0);
-    else if (rc != 0 && message->type == RR_MSG_APP)
+    if (rc != 0 && message->type == RR_MSG_APP)
         rr_raw_node_report_unreachable(group->node, message->to);
 }
 

@@ -12,8 +12,18 @@ static int on_state(void *ctx, const struct wal_state *state)
 {
     struct recovery *recovery = ctx;
     struct registry_entry *entry = registry_add_recorded(recovery->registry, state->group);
-    struct log_snapshot *snapshot = log_snapshot_new(
-        &state->metadata, state->snapshot_data, state->snapshot_size, state->has_snapshot_data);
+    struct log_snapshot found = {.kind = LOG_SNAPSHOT_NONE,
+                                 .snapshot.metadata = state->metadata,
+                                 .group_data = state->group_data,
+                                 .group_data_size = state->group_data_size};
+    if (state->has_snapshot_data) {
+        found.kind = LOG_SNAPSHOT_INLINE;
+        found.snapshot.data = state->snapshot_data;
+        found.snapshot.size = state->snapshot_size;
+    } else if (state->has_snapshot_file) {
+        found.kind = LOG_SNAPSHOT_FILE;
+    }
+    struct log_snapshot *snapshot = log_snapshot_new(&found);
     if (!entry || !snapshot)
         return RR_E_NO_MEMORY;
     log_cache_set_snapshot(&entry->dormant.log, snapshot);

@@ -14,6 +14,60 @@
 #include "proto/base.h"
 #include "proto/codec.h"
 
+/* ---- between nodes ------------------------------------------------------- */
+
+void snapshot_send_message(struct rr_group *group, const struct rr_message *message)
+{
+    struct rr_engine *engine = group->engine;
+    const struct log_snapshot *snapshot = group->log.snapshot;
+    int rc = RR_E_SNAP_OUT_OF_DATE; /* replaced since the core looked: it will ask again */
+    if (snapshot->snapshot.metadata.index == message->snapshot->metadata.index) {
+        struct rr_message whole = *message;
+        whole.context = snapshot->group_data;
+        whole.context_size = snapshot->group_data_size;
+        rc = transport_send(engine->transport, group->options.group_id, &whole);
+    }
+    engine->messages_sent += rc == 0;
+    /* What was handed to the connection counts as sent: if it is lost with it, the probe that
+     * follows is rejected and it is sent again. */
+    rr_raw_node_report_snapshot(group->node, message->to, rc != 0);
+}
+
+int snapshot_arrives(struct rr_group *group, const struct rr_message *message)
+{
+    struct log_snapshot brought = {.kind = LOG_SNAPSHOT_INLINE,
+                                   .snapshot = *message->snapshot,
+                                   .group_data = message->context,
+                                   .group_data_size = message->context_size};
+    struct log_snapshot *snapshot = log_snapshot_new(&brought);
+    if (!snapshot)
+        return RR_E_NO_MEMORY;
+    snapshot->next = group->arrived;
+    group->arrived = snapshot;
+    return 0;
+}
+
+struct log_snapshot *snapshot_take_arrived(struct rr_group *group,
+                                           const struct rr_snapshot_metadata *metadata)
+{
+    struct log_snapshot **at = &group->arrived;
+    while ((*at)->snapshot.metadata.index != metadata->index ||
+           (*at)->snapshot.metadata.term != metadata->term)
+        at = &(*at)->next; /* the core has no other source of snapshots: it is here */
+    struct log_snapshot *found = *at;
+    *at = found->next;
+    found->next = NULL;
+    return found;
+}
+
+void snapshot_drop_arrived(struct rr_group *group)
+{
+    struct log_snapshot *snapshot;
+    while ((snapshot = group->arrived)) {
+        group->arrived = snapshot->next;
+        log_snapshot_put(snapshot);
+    }
+}
 
 /* ---- on the apply stage -------------------------------------------------- */
 
@@ -85,7 +139,7 @@ static void restore_start(struct rr_group *group, struct log_snapshot *snapshot)
     job->job = (struct io_job){.run = restore_run, .done = restore_done};
     job->work = SNAPSHOT_RESTORING;
     job->restore = snapshot;
-    rr_block_get(&snapshot->block, 1);
+    log_snapshot_get(snapshot);
     /* Of what was appended here and is covered by the snapshot, nobody can say any more what became
      * of it. */
     struct rr_completion completion = {.status = RR_E_UNKNOWN_OUTCOME};
@@ -114,11 +168,33 @@ bool group_restore(struct rr_group *group, struct log_snapshot *snapshot)
         group_set_conf_state(group, &snapshot->snapshot.metadata.conf_state, group->applied);
     }
     job->restore = NULL;
-    rr_block_put(&snapshot->block, 1);
+    log_snapshot_put(snapshot);
     return !group->error;
 }
 
 /* ---- taking -------------------------------------------------------------- */
+
+/* The group's metadata, as snapshots carry it, as of `applied`. */
+static void describe_group(const struct rr_group *group, struct log_snapshot *snapshot)
+{
+    snapshot->group_data = group->log.snapshot->group_data;
+    snapshot->group_data_size = group->log.snapshot->group_data_size;
+}
+
+void snapshot_capture(struct rr_group *group)
+{
+    struct snapshot_job *job = &group->snapshot;
+    if (RR_LIKELY(job->index != group->applied || job->captured))
+        return;
+    struct log_snapshot now = {
+        .snapshot.metadata = {.conf_state = group->conf_state,
+                              .index = job->index,
+                              .term = log_cache_term(&group->log, job->index)}};
+    describe_group(group, &now);
+    job->captured = log_snapshot_new(&now);
+    if (!job->captured)
+        group_stop(group, RR_E_NO_MEMORY);
+}
 
 static void take_start(struct rr_group *group)
 {
@@ -126,6 +202,7 @@ static void take_start(struct rr_group *group)
     job->job = (struct io_job){.run = take_run, .done = take_done};
     job->work = SNAPSHOT_TAKING;
     job->index = group->apply.submitted_index;
+    snapshot_capture(group);
     apply_post(&group->apply, &job->job);
 }
 
@@ -135,13 +212,12 @@ static int adopt_snapshot(struct rr_group *group, const struct snapshot_job *job
     struct log_cache *log = &group->log;
     if (job->index <= log->snapshot->snapshot.metadata.index)
         return 0; /* a received one was faster */
-    if (group->conf_index > job->index)
-        return 0; /* the configuration is already a later one; the next attempt will meet it */
-    RR_ASSERT(job->index >= log->first && job->index <= group->applied);
-    struct rr_snapshot_metadata metadata = {.conf_state = group->conf_state,
-                                            .index = job->index,
-                                            .term = log_cache_term(log, job->index)};
-    struct log_snapshot *snapshot = log_snapshot_new(&metadata, job->data, job->size, true);
+    RR_ASSERT(job->captured && job->index >= log->first && job->index <= group->applied);
+    struct log_snapshot taken = *job->captured;
+    taken.kind = LOG_SNAPSHOT_INLINE;
+    taken.snapshot.data = job->data;
+    taken.snapshot.size = job->size;
+    struct log_snapshot *snapshot = log_snapshot_new(&taken);
     if (!snapshot)
         return RR_E_NO_MEMORY;
     log_cache_set_snapshot(log, snapshot);
@@ -171,6 +247,9 @@ static void take_finish(struct rr_group *group, uint64_t padded_bytes)
         if (rc != 0)
             group_stop(group, rc);
     }
+    log_snapshot_put(job->captured);
+    job->captured = NULL;
+    job->index = 0;
     group->snapshot_padded_bytes = padded_bytes;
     group->trail_index = 0;
 }

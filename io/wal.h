@@ -56,9 +56,13 @@ struct wal_state {
     uint64_t last_term;
     const uint8_t *snapshot_data; /* inline snapshot, at most WAL_INLINE_SNAPSHOT_MAX */
     uint32_t snapshot_size;
-    bool has_snapshot_data;
+    bool has_snapshot_data;    /* the snapshot is inline … */
+    bool has_snapshot_file;    /* … or lies in a file of its own */
+    const uint8_t *group_data; /* opaque, as of the snapshot; at most WAL_GROUP_DATA_MAX */
+    uint32_t group_data_size;
 };
 #define WAL_INLINE_SNAPSHOT_MAX (64u * 1024)
+#define WAL_GROUP_DATA_MAX      (16u * 1024)
 
 /* A peer's identity as last accepted. */
 struct wal_peer {

@@ -110,7 +110,15 @@ bool wal_section_next(struct wal_section_walk *walk)
 uint64_t wal_state_size(const struct wal_state *state)
 {
     return sizeof(struct wal_state_body) + rr_snapshot_metadata_size(&state->metadata) +
-           (state->has_snapshot_data ? state->snapshot_size : 0);
+           (state->has_snapshot_data ? state->snapshot_size : 0) + state->group_data_size;
+}
+
+static uint32_t where_snapshot_is(const struct wal_state *state)
+{
+    RR_ASSERT(!state->has_snapshot_data || !state->has_snapshot_file);
+    if (state->has_snapshot_file)
+        return WAL_STATE_SNAPSHOT_FILE;
+    return state->has_snapshot_data ? WAL_STATE_INLINE_SNAPSHOT : WAL_STATE_NO_SNAPSHOT;
 }
 
 void wal_state_encode(const struct wal_state *state, uint8_t *body)
@@ -125,13 +133,16 @@ void wal_state_encode(const struct wal_state *state, uint8_t *body)
         .last_term = state->last_term,
         .metadata_size = (uint32_t)rr_snapshot_metadata_size(&state->metadata),
         .snapshot_size = state->has_snapshot_data ? state->snapshot_size : 0,
-        .has_snapshot = state->has_snapshot_data,
+        .has_snapshot = where_snapshot_is(state),
+        .group_data_size = state->group_data_size,
     };
     memcpy(body, &fixed, sizeof(fixed));
     uint8_t *at = rr_snapshot_metadata_encode(&state->metadata, body + sizeof(fixed));
     RR_ASSERT(at == body + sizeof(fixed) + fixed.metadata_size);
     if (fixed.snapshot_size > 0)
         memcpy(at, state->snapshot_data, fixed.snapshot_size);
+    if (fixed.group_data_size > 0)
+        memcpy(at + fixed.snapshot_size, state->group_data, fixed.group_data_size);
 }
 
 int wal_state_decode(const struct wal_section *section, const uint8_t *body, void *ids,
@@ -141,9 +152,12 @@ int wal_state_decode(const struct wal_section *section, const uint8_t *body, voi
     RR_ASSERT(section->kind == WAL_SECTION_STATE);
     RR_ASSERT(section->length >= sizeof(fixed));
     memcpy(&fixed, body, sizeof(fixed));
-    uint64_t size = sizeof(fixed) + (uint64_t)fixed.metadata_size + fixed.snapshot_size;
-    if (size != section->length || fixed.has_snapshot > 1 ||
-        fixed.snapshot_size > WAL_INLINE_SNAPSHOT_MAX || fixed.first_index == 0 ||
+    uint64_t size =
+        sizeof(fixed) + (uint64_t)fixed.metadata_size + fixed.snapshot_size + fixed.group_data_size;
+    if (size != section->length || fixed.has_snapshot > WAL_STATE_SNAPSHOT_FILE ||
+        (fixed.snapshot_size > 0 && fixed.has_snapshot != WAL_STATE_INLINE_SNAPSHOT) ||
+        fixed.snapshot_size > WAL_INLINE_SNAPSHOT_MAX ||
+        fixed.group_data_size > WAL_GROUP_DATA_MAX || fixed.first_index == 0 ||
         fixed.last_index + 1 < fixed.first_index)
         return RR_E_CORRUPT;
     *state = (struct wal_state){
@@ -155,7 +169,10 @@ int wal_state_decode(const struct wal_section *section, const uint8_t *body, voi
         .last_term = fixed.last_term,
         .snapshot_data = body + sizeof(fixed) + fixed.metadata_size,
         .snapshot_size = fixed.snapshot_size,
-        .has_snapshot_data = fixed.has_snapshot,
+        .has_snapshot_data = fixed.has_snapshot == WAL_STATE_INLINE_SNAPSHOT,
+        .has_snapshot_file = fixed.has_snapshot == WAL_STATE_SNAPSHOT_FILE,
+        .group_data = body + size - fixed.group_data_size,
+        .group_data_size = fixed.group_data_size,
     };
     struct codec_scratch scratch = {.bytes = ids, .cap = ids_size};
     int err = rr_snapshot_metadata_decode(body + sizeof(fixed), fixed.metadata_size, &scratch,

@@ -87,10 +87,16 @@ struct wal_state_body {
     uint64_t first_prev_term;
     uint64_t last_index;
     uint64_t last_term;
-    uint32_t metadata_size; /* raftpb.SnapshotMetadata follows */
-    uint32_t snapshot_size; /* then the inline snapshot */
-    uint32_t has_snapshot;  /* 0 or 1 */
-    uint32_t reserved;      /* 0 */
+    uint32_t metadata_size;   /* raftpb.SnapshotMetadata follows */
+    uint32_t snapshot_size;   /* then the inline snapshot */
+    uint32_t has_snapshot;    /* enum wal_state_snapshot */
+    uint32_t group_data_size; /* then this; 0 in what feature level 1 wrote */
+};
+
+enum wal_state_snapshot {
+    WAL_STATE_NO_SNAPSHOT,
+    WAL_STATE_INLINE_SNAPSHOT,
+    WAL_STATE_SNAPSHOT_FILE, /* since feature level 2 */
 };
 _Static_assert(sizeof(struct wal_state_body) == 72, "the state's fixed part is part of the format");
 _Static_assert(sizeof(struct wal_peer) == 32, "a peer section's body is part of the format");

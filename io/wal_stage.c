@@ -200,7 +200,8 @@ int wal_append_state(struct wal *wal, const struct wal_state *state)
     RR_ASSERT(state->last_index + 1 >= state->first_index);
     uint64_t size = wal_state_size(state);
     if (size > UINT32_MAX / 2 ||
-        (state->has_snapshot_data && state->snapshot_size > WAL_INLINE_SNAPSHOT_MAX))
+        (state->has_snapshot_data && state->snapshot_size > WAL_INLINE_SNAPSHOT_MAX) ||
+        state->group_data_size > WAL_GROUP_DATA_MAX)
         return RR_E_TOO_LARGE;
     struct wal_section section = {
         .kind = WAL_SECTION_STATE,

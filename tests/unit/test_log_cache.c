@@ -197,10 +197,17 @@ static void test_log_snapshot_is_a_copy(void)
     struct log_cache log;
     uint64_t voters[3] = {1, 2, 3};
     uint8_t data[5] = "state";
-    struct rr_snapshot_metadata metadata = {
-        .conf_state = {.voters = voters, .voter_count = 3}, .index = 7, .term = 2};
+    struct log_snapshot from = {
+        .kind = LOG_SNAPSHOT_INLINE,
+        .snapshot = {.metadata = {.conf_state = {.voters = voters, .voter_count = 3},
+                                  .index = 7,
+                                  .term = 2},
+                     .data = data,
+                     .size = sizeof(data)},
+        .group_data = data,
+        .group_data_size = 3};
     CHECK(log_cache_init(&log, &memory) == 0);
-    log_cache_set_snapshot(&log, log_snapshot_new(&metadata, data, sizeof(data), true));
+    log_cache_set_snapshot(&log, log_snapshot_new(&from));
     memset(voters, 0, sizeof(voters));
     memset(data, 0, sizeof(data));
     struct rr_storage storage = log_cache_storage(&log);
@@ -208,7 +215,9 @@ static void test_log_snapshot_is_a_copy(void)
     CHECK(storage.ops->snapshot(storage.ctx, &snapshot) == 0);
     CHECK(snapshot->size == 5 && memcmp(snapshot->data, "state", 5) == 0);
     CHECK(snapshot->metadata.conf_state.voters[2] == 3 && snapshot->metadata.index == 7);
-    log_cache_set_snapshot(&log, log_snapshot_new(&metadata, NULL, 0, false));
+    CHECK(log.snapshot->group_data_size == 3 && memcmp(log.snapshot->group_data, "sta", 3) == 0);
+    from = (struct log_snapshot){.kind = LOG_SNAPSHOT_NONE};
+    log_cache_set_snapshot(&log, log_snapshot_new(&from));
     CHECK(storage.ops->snapshot(storage.ctx, &snapshot) == RR_E_SNAPSHOT_TEMPORARILY_UNAVAILABLE);
     log_cache_fini(&log);
 }

@@ -195,6 +195,8 @@ static void test_state_comes_back_as_it_was(void)
         .snapshot_data = snapshot,
         .snapshot_size = sizeof(snapshot),
         .has_snapshot_data = true,
+        .group_data = (const uint8_t *)"members",
+        .group_data_size = 7,
     };
     struct wal_section section = {
         .kind = WAL_SECTION_STATE, .group = 3, .length = (uint32_t)wal_state_size(&state)};
@@ -211,11 +213,21 @@ static void test_state_comes_back_as_it_was(void)
     CHECK(memcmp(out.metadata.conf_state.voters, voters, sizeof(voters)) == 0);
     CHECK(out.has_snapshot_data && out.snapshot_size == sizeof(snapshot));
     CHECK(memcmp(out.snapshot_data, snapshot, sizeof(snapshot)) == 0);
+    CHECK(out.group_data_size == 7 && memcmp(out.group_data, "members", 7) == 0);
+    CHECK(!out.has_snapshot_file);
     /* Any shortened or lengthened body is refused. */
     section.length--;
     CHECK_EQ_U64(wal_state_decode(&section, body, ids, sizeof(ids), &out), RR_E_CORRUPT);
     section.length += 2;
     CHECK_EQ_U64(wal_state_decode(&section, body, ids, sizeof(ids), &out), RR_E_CORRUPT);
+    /* One that lies in a file brings no bytes of its own. */
+    state.has_snapshot_data = false;
+    state.has_snapshot_file = true;
+    section.length = (uint32_t)wal_state_size(&state);
+    wal_state_encode(&state, body);
+    CHECK(wal_state_decode(&section, body, ids, sizeof(ids), &out) == 0);
+    CHECK(out.has_snapshot_file && !out.has_snapshot_data && out.snapshot_size == 0);
+    CHECK(out.group_data_size == 7 && memcmp(out.group_data, "members", 7) == 0);
 }
 
 static void test_run_is_cut_between_entries(void)
