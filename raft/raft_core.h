@@ -81,7 +81,8 @@ static inline struct rr_message *raft_message(struct raft *r, enum rr_message_ty
     RR_ASSERT(waits || to != r->id);
     struct rr_message *m =
         waits ? outbox_message_after_append(&r->outbox) : outbox_message(&r->outbox);
-    *m = (struct rr_message){.type = (uint8_t)type, .to = to, .from = r->id, .term = r->term};
+    message_init(m, type, to, r->id);
+    m->term = r->term;
     return m;
 }
 

@@ -150,9 +150,11 @@ int rr_raw_node_campaign(struct rr_raw_node *node)
 static int propose(struct rr_raw_node *node, const struct rr_entry *entries, uint32_t count)
 {
     struct raft *r = &node->raft;
-    return raft_step(
-        r, &(struct rr_message){
-               .type = RR_MSG_PROP, .from = r->id, .entries = entries, .entry_count = count});
+    struct rr_message m;
+    message_init(&m, RR_MSG_PROP, RR_NONE, r->id);
+    m.entries = entries;
+    m.entry_count = count;
+    return raft_step(r, &m);
 }
 
 int rr_raw_node_propose(struct rr_raw_node *node, const uint8_t *data, uint32_t size,

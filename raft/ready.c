@@ -103,30 +103,27 @@ static bool needs_append_resp(const struct raft *r, const struct rr_ready *ready
     return r->log.unstable.count > 0 || ready->snapshot;
 }
 
-static struct rr_message make_append_resp(const struct raft *r, const struct rr_ready *ready)
+static void make_append_resp(const struct raft *r, const struct rr_ready *ready,
+                             struct rr_message *m)
 {
-    struct rr_message m = {.type = RR_MSG_STORAGE_APPEND_RESP,
-                           .to = r->id,
-                           .from = RR_LOCAL_APPEND_THREAD,
-                           .term = r->term,
-                           .snapshot = ready->snapshot};
+    message_init(m, RR_MSG_STORAGE_APPEND_RESP, r->id, RR_LOCAL_APPEND_THREAD);
+    m->term = r->term;
+    m->snapshot = ready->snapshot;
     /* Always the last entry, also if this Ready has none: an acknowledgement of an older term is
      * dropped, and this one stands in for it. */
     if (r->log.unstable.count > 0) {
         struct entry_id last = raft_log_last_id(&r->log);
-        m.index = last.index;
-        m.log_term = last.term;
+        m->index = last.index;
+        m->log_term = last.term;
     }
-    return m;
 }
 
-static struct rr_message make_apply_resp(const struct raft *r, const struct rr_ready *ready)
+static void make_apply_resp(const struct raft *r, const struct rr_ready *ready,
+                            struct rr_message *m)
 {
-    return (struct rr_message){.type = RR_MSG_STORAGE_APPLY_RESP,
-                               .to = r->id,
-                               .from = RR_LOCAL_APPLY_THREAD,
-                               .entries = ready->committed_entries,
-                               .entry_count = ready->committed_entry_count};
+    message_init(m, RR_MSG_STORAGE_APPLY_RESP, r->id, RR_LOCAL_APPLY_THREAD);
+    m->entries = ready->committed_entries;
+    m->entry_count = ready->committed_entry_count;
 }
 
 static void add_storage_append(struct raft *r, const struct rr_ready *ready)
@@ -136,16 +133,14 @@ static void add_storage_append(struct raft *r, const struct rr_ready *ready)
         return;
     /* Behind the others, so that what they promise was acknowledged before. */
     if (needs_append_resp(r, ready))
-        *outbox_message_after_append(&r->outbox) = make_append_resp(r, ready);
+        make_append_resp(r, ready, outbox_message_after_append(&r->outbox));
     struct rr_message *m = outbox_message(&r->outbox);
-    *m = (struct rr_message){.type = RR_MSG_STORAGE_APPEND,
-                             .to = RR_LOCAL_APPEND_THREAD,
-                             .from = r->id,
-                             .entries = ready->entries,
-                             .entry_count = ready->entry_count,
-                             .snapshot = ready->snapshot,
-                             .responses = responses->items,
-                             .response_count = responses->count};
+    message_init(m, RR_MSG_STORAGE_APPEND, RR_LOCAL_APPEND_THREAD, r->id);
+    m->entries = ready->entries;
+    m->entry_count = ready->entry_count;
+    m->snapshot = ready->snapshot;
+    m->responses = responses->items;
+    m->response_count = responses->count;
     if (ready->hard_state) {
         m->term = ready->hard_state->term;
         m->vote = ready->hard_state->vote;
@@ -158,14 +153,13 @@ static void add_storage_apply(struct raft *r, const struct rr_ready *ready)
     if (ready->committed_entry_count == 0)
         return;
     struct rr_message *response = arena_alloc(&r->outbox.open->arena, sizeof(*response));
-    *response = make_apply_resp(r, ready);
-    *outbox_message(&r->outbox) = (struct rr_message){.type = RR_MSG_STORAGE_APPLY,
-                                                      .to = RR_LOCAL_APPLY_THREAD,
-                                                      .from = r->id,
-                                                      .entries = ready->committed_entries,
-                                                      .entry_count = ready->committed_entry_count,
-                                                      .responses = response,
-                                                      .response_count = 1};
+    make_apply_resp(r, ready, response);
+    struct rr_message *m = outbox_message(&r->outbox);
+    message_init(m, RR_MSG_STORAGE_APPLY, RR_LOCAL_APPLY_THREAD, r->id);
+    m->entries = ready->committed_entries;
+    m->entry_count = ready->committed_entry_count;
+    m->responses = response;
+    m->response_count = 1;
 }
 
 /* Sync mode: messages to others follow the storage writes of this Ready anyway; those to the node
@@ -184,10 +178,10 @@ static void prepare_advance(struct rr_raw_node *node, const struct rr_ready *rea
     }
     node->has_advance_append_resp = needs_append_resp(r, ready);
     if (node->has_advance_append_resp)
-        node->advance_append_resp = make_append_resp(r, ready);
+        make_append_resp(r, ready, &node->advance_append_resp);
     node->has_advance_apply_resp = ready->committed_entry_count > 0;
     if (node->has_advance_apply_resp)
-        node->advance_apply_resp = make_apply_resp(r, ready);
+        make_apply_resp(r, ready, &node->advance_apply_resp);
     if (has_own || node->has_advance_append_resp || node->has_advance_apply_resp)
         node->advance_box = r->outbox.open;
 }
