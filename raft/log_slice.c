@@ -6,42 +6,10 @@
  */
 #include "raft/raft_log.h"
 
-#include "proto/codec.h"
-
-/* Encoded sizes along a run, as the reference counts them: an entry's body in a message, without
- * tag and length. Neighbours mostly share their term and the length of their index: then all but
- * the data is equally long. */
-struct sizer {
-    uint64_t term;
-    uint64_t index_base; /* indexes in [base, base + span) encode equally long */
-    uint64_t index_span;
-    uint64_t head; /* all fields but data's length and bytes */
-};
-
-#define USUAL_FIELDS (RR_ENTRY_HAS_TERM | RR_ENTRY_HAS_INDEX | RR_ENTRY_HAS_DATA)
-
-static uint64_t sizer_learn(struct sizer *sizer, const struct rr_entry *entry)
-{
-    uint32_t index_size = varint_size(entry->index);
-    sizer->term = entry->term;
-    sizer->index_base = index_size == 1 ? 0 : (uint64_t)1 << (7 * (index_size - 1));
-    sizer->index_span = index_size >= 9 ? 1 : ((uint64_t)1 << (7 * index_size)) - sizer->index_base;
-    sizer->head = 3 + varint_size(entry->term) + index_size;
-    return rr_entry_body_size(entry);
-}
-
-static inline uint64_t sizer_next(struct sizer *sizer, const struct rr_entry *entry)
-{
-    if (RR_LIKELY(entry->has == USUAL_FIELDS && entry->term == sizer->term &&
-                  entry->index - sizer->index_base < sizer->index_span))
-        return sizer->head + varint_size(entry->size) + entry->size;
-    return sizer_learn(sizer, entry);
-}
+#include "raft/entry_size.h"
 
 uint64_t raft_log_entries_size(const struct rr_entry *entries, uint32_t count)
 {
-    if (count == 1)
-        return rr_entry_body_size(entries);
     struct sizer sizer = {.index_span = 0};
     uint64_t size = 0;
     for (uint32_t i = 0; i < count; i++)
@@ -79,18 +47,19 @@ static void add_piece(struct entry_pieces *out, int place, const struct rr_entry
     out->count += count;
 }
 
-/* [lo, hi) of the unstable part, behind `used` bytes of storage entries. */
-static void add_unstable(const struct raft_log *log, uint64_t lo, uint64_t hi, uint64_t max_size,
+void raft_log_slice_tail(const struct raft_log *log, uint64_t lo, uint64_t hi, uint64_t max_size,
                          struct entry_pieces *out)
 {
-    const struct rr_entry *entries = unstable_at(&log->unstable, lo);
-    RR_ASSERT(hi - log->unstable.offset <= log->unstable.count);
-    uint32_t count = raft_log_limit_size(entries, (uint32_t)(hi - lo), max_size);
-    /* raft_log_limit_size never returns nothing; behind other entries nothing is the right answer.
-     */
-    if (out->count > 0 && count == 1 && rr_entry_body_size(entries) > max_size)
-        return;
-    add_piece(out, 2, entries, count);
+    uint64_t end = unstable_limit_size(&log->unstable, lo, hi, max_size);
+    /* In front of all others one always fits. */
+    if (end == lo) {
+        if (out->count > 0)
+            return;
+        end = lo + 1;
+    }
+    struct rr_entry_spans spans = unstable_spans(&log->unstable, lo, end);
+    add_piece(out, TAIL_PIECE, spans.first, (uint32_t)spans.first_count);
+    add_piece(out, TAIL_PIECE + 1, spans.second, (uint32_t)spans.second_count);
 }
 
 int raft_log_slice(const struct raft_log *log, uint64_t lo, uint64_t hi, uint64_t max_size,
@@ -101,7 +70,7 @@ int raft_log_slice(const struct raft_log *log, uint64_t lo, uint64_t hi, uint64_
     uint64_t offset = log->unstable.offset;
     if (RR_LIKELY(lo >= offset && !log->unstable.snapshot)) {
         if (lo < hi)
-            add_unstable(log, lo, hi, max_size, out);
+            raft_log_slice_tail(log, lo, hi, max_size, out);
         return 0;
     }
     /* What a pending snapshot covers is gone; what the storage has compacted, it says itself. */
@@ -111,7 +80,7 @@ int raft_log_slice(const struct raft_log *log, uint64_t lo, uint64_t hi, uint64_
     if (lo == hi)
         return 0;
     if (lo >= offset) {
-        add_unstable(log, lo, hi, max_size, out);
+        raft_log_slice_tail(log, lo, hi, max_size, out);
         return 0;
     }
     uint64_t cut = rr_min_u64(hi, offset);
@@ -121,8 +90,8 @@ int raft_log_slice(const struct raft_log *log, uint64_t lo, uint64_t hi, uint64_
         RR_ASSERT(err == RR_E_COMPACTED || err == RR_E_PENDING);
         return err;
     }
-    add_piece(out, 0, spans.first, (uint32_t)spans.first_count);
-    add_piece(out, 1, spans.second, (uint32_t)spans.second_count);
+    add_piece(out, STORAGE_PIECE, spans.first, (uint32_t)spans.first_count);
+    add_piece(out, STORAGE_PIECE + 1, spans.second, (uint32_t)spans.second_count);
     RR_ASSERT(out->count > 0);
     /* A short answer means that the limit was reached, or that the rest is not in memory. */
     if (hi <= offset || out->count < cut - lo)
@@ -130,7 +99,7 @@ int raft_log_slice(const struct raft_log *log, uint64_t lo, uint64_t hi, uint64_
     uint64_t size = raft_log_entries_size(spans.first, (uint32_t)spans.first_count) +
                     raft_log_entries_size(spans.second, (uint32_t)spans.second_count);
     if (size < max_size)
-        add_unstable(log, offset, hi, max_size - size, out);
+        raft_log_slice_tail(log, offset, hi, max_size - size, out);
     return 0;
 }
 
@@ -162,7 +131,7 @@ bool raft_log_has_conf_change(const struct raft_log *log, uint64_t lo, uint64_t 
         /* A storage that can answer "pending" has has_conf_change. */
         RR_ASSERT(err == 0);
         RR_ASSERT(page.count > 0);
-        for (int i = 0; i < 3; i++) {
+        for (int i = 0; i < PIECES_MAX; i++) {
             if (has_conf_change(page.piece[i].entries, page.piece[i].count))
                 return true;
         }

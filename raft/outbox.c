@@ -64,31 +64,49 @@ void outbox_init(struct outbox *out, const struct rr_config *config)
     out->open = &out->boxes[0];
 }
 
-RR_COLD static void release_without_block(struct outbox *out, const struct entry_run *run)
+RR_COLD static void release_without_block(struct outbox *out, const struct rr_entry *entries,
+                                          uint32_t count)
 {
-    for (uint32_t i = 0; i < run->count;) {
+    for (uint32_t i = 0; i < count;) {
         uint32_t first = i;
-        while (i < run->count && !run->entries[i].block)
+        while (i < count && !entries[i].block)
             i++;
         if (i > first)
-            out->release(out->release_ctx, &run->entries[first], i - first);
-        while (i < run->count && run->entries[i].block)
+            out->release(out->release_ctx, &entries[first], i - first);
+        while (i < count && entries[i].block)
             i++;
     }
 }
 
-static void empty_box(struct outbox *out, struct box *box)
+void outbox_drop_entries(struct outbox *out, const struct rr_entry *entries, uint32_t count)
+{
+    if (RR_UNLIKELY(out->release != NULL))
+        release_without_block(out, entries, count);
+    entries_put_blocks(entries, count);
+}
+
+static void put_back(struct outbox *out, struct box *box)
 {
     for (uint32_t i = 0; i < box->run_count; i++) {
         const struct entry_run *run = &box->runs[i];
-        if (run->is_last_use && out->release)
-            release_without_block(out, run);
-        entries_put_blocks(run->entries, run->count);
+        if (run->is_last_use)
+            outbox_drop_entries(out, run->entries, run->count);
+        else
+            entries_put_blocks(run->entries, run->count);
     }
     for (uint32_t i = 0; i < box->snapshot_count; i++)
         owned_snapshot_put(box->snapshots[i]);
+    for (uint32_t i = 0; i < box->memory_count; i++)
+        memory_free(&out->allocator, box->memories[i].memory, box->memories[i].size);
     box->run_count = 0;
     box->snapshot_count = 0;
+    box->memory_count = 0;
+}
+
+static void empty_box(struct outbox *out, struct box *box)
+{
+    if (RR_UNLIKELY(box->run_count + box->snapshot_count + box->memory_count > 0))
+        put_back(out, box);
     box->messages.count = 0;
     box->after_append.count = 0;
     box->read_states.count = 0;
@@ -118,6 +136,7 @@ void outbox_fini(struct outbox *out)
                     box->read_states.cap * sizeof(struct rr_read_state));
         memory_free(allocator, box->runs, box->run_cap * sizeof(*box->runs));
         memory_free(allocator, box->snapshots, box->snapshot_cap * sizeof(*box->snapshots));
+        memory_free(allocator, box->memories, box->memory_cap * sizeof(*box->memories));
     }
 }
 
@@ -155,8 +174,6 @@ static void push_run(struct outbox *out, const struct rr_entry *entries, uint32_
 const struct rr_entry *outbox_copy_log(struct outbox *out, uint64_t index,
                                        const struct entry_pieces *pieces)
 {
-    if (pieces->count == 0)
-        return NULL;
     const struct log_run *run = &out->log_run;
     if (index >= run->index && index - run->index + pieces->count <= run->count)
         return run->entries + (index - run->index);
@@ -165,7 +182,7 @@ const struct rr_entry *outbox_copy_log(struct outbox *out, uint64_t index,
     struct rr_entry *copy = arena_alloc(&out->open->arena, count * sizeof(*copy));
     struct rr_entry *at = copy;
     for (int i = 0; at < copy + count; i++) {
-        RR_ASSERT(i < 3);
+        RR_ASSERT(i < PIECES_MAX);
         for (uint32_t j = 0; j < pieces->piece[i].count; j++)
             *at++ = pieces->piece[i].entries[j];
     }
@@ -173,6 +190,21 @@ const struct rr_entry *outbox_copy_log(struct outbox *out, uint64_t index,
     push_run(out, copy, count, false);
     out->log_run = (struct log_run){.entries = copy, .index = index, .count = count};
     return copy;
+}
+
+void outbox_drop_later(struct outbox *out, const struct rr_entry *entries, uint32_t count)
+{
+    if (count)
+        push_run(out, entries, count, true);
+}
+
+void outbox_free_later(struct outbox *out, void *memory, size_t size)
+{
+    struct box *box = out->open;
+    if (box->memory_count == box->memory_cap)
+        box->memories = memory_grow(&out->allocator, box->memories, &box->memory_cap,
+                                    sizeof(*box->memories), box->memory_count + 1);
+    box->memories[box->memory_count++] = (struct box_memory){.memory = memory, .size = size};
 }
 
 const struct rr_entry *outbox_copy_last_use(struct outbox *out, const struct rr_entry *entries,

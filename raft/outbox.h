@@ -4,8 +4,8 @@
  * copies of what they point to. There are two boxes. One collects; at every Ready it is closed and
  * handed out, and the other one, handed out with the Ready before, is emptied and collects from
  * then on. So what a Ready hands out stays valid until the next Ready is taken, and nothing is
- * allocated in steady state. Copied runs of entries hold a reference of each block until their box
- * is emptied. Hot: used per message.
+ * allocated in steady state. Entries of the tail are not copied (unstable.h). Copied runs hold a
+ * reference of each block until their box is emptied. Hot: used per message.
  */
 #ifndef RR_RAFT_OUTBOX_H
 #define RR_RAFT_OUTBOX_H
@@ -36,11 +36,17 @@ struct read_state_list {
     uint32_t cap;
 };
 
-/* A run of entry descriptors in the arena. */
+/* A run of entries whose blocks the box holds. */
 struct entry_run {
     const struct rr_entry *entries;
     uint32_t count;
     bool is_last_use; /* the core holds those entries nowhere else: release those without a block */
+};
+
+/* Memory to be freed with the box. */
+struct box_memory {
+    void *memory;
+    size_t size;
 };
 
 /* How many entries from the front lie in the same block. */
@@ -82,9 +88,12 @@ struct box {
     struct owned_snapshot **snapshots;
     uint32_t snapshot_count;
     uint32_t snapshot_cap;
+    struct box_memory *memories;
+    uint32_t memory_count;
+    uint32_t memory_cap;
 };
 
-/* A contiguous copy of entries of the log. */
+/* Contiguous entries of the log, as a message has them. */
 struct log_run {
     const struct rr_entry *entries;
     uint64_t index;        /* position of the first one in the log */
@@ -153,17 +162,32 @@ struct rr_read_state *outbox_read_state(struct outbox *out);
 
 const uint8_t *outbox_copy_bytes(struct outbox *out, const uint8_t *bytes, size_t size);
 
-/* Consecutive entries of the log, in up to three pieces: two of the storage, one unstable. */
+/* Consecutive entries of the log: up to two pieces of the storage, then up to two of the tail. */
+enum { STORAGE_PIECE = 0, TAIL_PIECE = 2, PIECES_MAX = 4 };
 struct entry_pieces {
     struct {
         const struct rr_entry *entries;
         uint32_t count;
-    } piece[3];
+    } piece[PIECES_MAX];
     uint32_t count; /* of entries, in all */
 };
-/* A contiguous copy of `pieces`, which begin at position `index` of the log. */
 const struct rr_entry *outbox_copy_log(struct outbox *out, uint64_t index,
                                        const struct entry_pieces *pieces);
+/* The pieces, which begin at position `index` of the log, as one run: as they lie in the tail, else
+ * a copy. */
+static inline const struct rr_entry *outbox_log_entries(struct outbox *out, uint64_t index,
+                                                        const struct entry_pieces *pieces)
+{
+    if (RR_LIKELY(pieces->piece[TAIL_PIECE].count == pieces->count))
+        return pieces->piece[TAIL_PIECE].entries;
+    return outbox_copy_log(out, index, pieces);
+}
+
+/* The core's use of these entries is over, and nothing mentions them. */
+void outbox_drop_entries(struct outbox *out, const struct rr_entry *entries, uint32_t count);
+/* The same when the box is emptied: messages may mention them. */
+void outbox_drop_later(struct outbox *out, const struct rr_entry *entries, uint32_t count);
+void outbox_free_later(struct outbox *out, void *memory, size_t size);
 /* Entries that are no longer, or never were, in this node's log. */
 const struct rr_entry *outbox_copy_last_use(struct outbox *out, const struct rr_entry *entries,
                                             uint32_t count);

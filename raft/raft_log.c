@@ -214,20 +214,30 @@ bool raft_log_has_next_committed(const struct raft_log *log, bool allow_unstable
     return log->applying < max_appliable_index(log, allow_unstable);
 }
 
-void raft_log_next_committed(struct raft_log *log, bool allow_unstable, struct entry_pieces *out)
+uint64_t raft_log_next_committed(struct raft_log *log, bool allow_unstable,
+                                 struct entry_pieces *out)
 {
-    out->count = 0;
+    *out = (struct entry_pieces){.count = 0};
     if (!raft_log_has_next_committed(log, allow_unstable))
-        return;
+        return 0;
     RR_ASSERT(log->applying_ents_size < log->max_applying_ents_size);
     uint64_t lo = log->applying + 1;
     uint64_t hi = max_appliable_index(log, allow_unstable) + 1;
-    int err =
-        raft_log_slice(log, lo, hi, log->max_applying_ents_size - log->applying_ents_size, out);
-    if (err == RR_E_PENDING)
+    uint64_t max_size = log->max_applying_ents_size - log->applying_ents_size;
+    if (RR_LIKELY(lo >= log->unstable.kept)) {
+        raft_log_slice_tail(log, lo, hi, max_size, out);
+        return unstable_size(&log->unstable, lo, lo + out->count);
+    }
+    int err = raft_log_slice(log, lo, hi, max_size, out);
+    if (err == RR_E_PENDING) {
         log->pending_apply = lo;
-    else
-        RR_ASSERT(err == 0);
+        return 0;
+    }
+    RR_ASSERT(err == 0);
+    uint64_t size = 0;
+    for (int i = 0; i < PIECES_MAX; i++)
+        size += raft_log_entries_size(out->piece[i].entries, out->piece[i].count);
+    return size;
 }
 
 void raft_log_accept_applying(struct raft_log *log, uint64_t index, uint64_t size,

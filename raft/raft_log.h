@@ -45,7 +45,7 @@ uint64_t raft_log_first_index(const struct raft_log *log);
 /* What is not unstable is the storage's, so the end is known without asking it. */
 static inline uint64_t raft_log_last_index(const struct raft_log *log)
 {
-    return log->unstable.offset + log->unstable.count - 1;
+    return unstable_end(&log->unstable) - 1;
 }
 struct entry_id raft_log_last_id(const struct raft_log *log);
 int raft_log_storage_term(const struct raft_log *log, uint64_t index, uint64_t *term);
@@ -93,16 +93,21 @@ void raft_log_restore(struct raft_log *log, const struct rr_snapshot *snapshot);
  * RR_E_PENDING. */
 int raft_log_slice(const struct raft_log *log, uint64_t lo, uint64_t hi, uint64_t max_size,
                    struct entry_pieces *out);
+/* The same, behind what is in `out` already, where all of [lo, hi) lies in the tail, or is kept
+ * there. */
+void raft_log_slice_tail(const struct raft_log *log, uint64_t lo, uint64_t hi, uint64_t max_size,
+                         struct entry_pieces *out);
 /* Visits [lo, hi) in pages of at most `page_size` encoded bytes: is there a conf change? */
 bool raft_log_has_conf_change(const struct raft_log *log, uint64_t lo, uint64_t hi,
                               uint64_t page_size);
 /* The pending snapshot, or the storage's. Borrowed until the storage changes. */
 int raft_log_snapshot(const struct raft_log *log, const struct rr_snapshot **snapshot);
 
-/* Committed entries to be handed out; `allow_unstable`: also those that are not durable here yet.
- */
+/* Committed entries to be handed out, and their encoded size; `allow_unstable`: also those that
+ * are not durable here yet. */
 bool raft_log_has_next_committed(const struct raft_log *log, bool allow_unstable);
-void raft_log_next_committed(struct raft_log *log, bool allow_unstable, struct entry_pieces *out);
+uint64_t raft_log_next_committed(struct raft_log *log, bool allow_unstable,
+                                 struct entry_pieces *out);
 /* Entries up to `index`, of `size` encoded bytes, were handed out. */
 void raft_log_accept_applying(struct raft_log *log, uint64_t index, uint64_t size,
                               bool allow_unstable);

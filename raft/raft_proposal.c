@@ -100,46 +100,38 @@ static void check_conf_change_entry(struct raft *r, struct rr_entry *entry, uint
 
 /* ---- appending ----------------------------------------------------------- */
 
-/* Numbers the entries laid out at `entries`; returns their payload bytes. */
-static uint64_t number_entries(struct rr_entry *entries, uint32_t count, struct entry_id first)
+static void number_entry(struct rr_entry *entry, struct entry_id id)
 {
     const uint8_t both = RR_ENTRY_HAS_TERM | RR_ENTRY_HAS_INDEX;
-    uint64_t payload_size = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        struct rr_entry *entry = &entries[i];
-        uint64_t index = first.index + i;
-        /* What was encoded with another position (a forwarded proposal) is encoded no longer. */
-        if ((entry->has & both) != both || entry->term != first.term || entry->index != index)
-            entry->wire_size = 0;
-        entry->term = first.term;
-        entry->index = index;
-        entry->has |= both;
-        payload_size += entry->size;
-    }
-    return payload_size;
+    /* What was encoded with another position (a forwarded proposal) is encoded no longer. */
+    if ((entry->has & both) != both || entry->term != id.term || entry->index != id.index)
+        entry->wire_size = 0;
+    entry->term = id.term;
+    entry->index = id.index;
+    entry->has |= both;
 }
 
 /* Appends the `count` entries that lie in the reserved room. */
-static bool append_reserved(struct raft *r, struct rr_entry *reserved, uint32_t count)
+static bool append_reserved(struct raft *r, uint32_t count, uint64_t payload_size)
 {
-    struct entry_id first = {.term = r->term, .index = raft_log_last_index(&r->log) + 1};
-    uint64_t payload_size = number_entries(reserved, count, first);
     if (!increase_uncommitted_size(r, payload_size)) {
         EVENT(&r->events, UNCOMMITTED_LIMIT, r->id);
         return false;
     }
-    RR_ASSERT(first.index == r->log.unstable.offset + r->log.unstable.count);
     unstable_extend(&r->log.unstable, count);
     /* The leader acknowledges to itself like any follower: when the entries are durable. */
-    raft_message(r, RR_MSG_APP_RESP, r->id)->index = first.index + count - 1;
+    raft_message(r, RR_MSG_APP_RESP, r->id)->index = raft_log_last_index(&r->log);
     return true;
 }
 
 void raft_append_empty_entry(struct raft *r)
 {
-    struct rr_entry *entry = unstable_reserve(&r->log.unstable, 1);
+    struct entry_id id = {.term = r->term, .index = raft_log_last_index(&r->log) + 1};
+    unstable_reserve(&r->log.unstable, 1);
+    struct rr_entry *entry = unstable_slot(&r->log.unstable, id.index);
     *entry = (struct rr_entry){.type = RR_ENTRY_NORMAL};
-    bool appended = append_reserved(r, entry, 1);
+    number_entry(entry, id);
+    bool appended = append_reserved(r, 1, 0);
     RR_ASSERT(appended);
 }
 
@@ -153,15 +145,19 @@ int raft_handle_proposal(struct raft *r, const struct rr_message *m)
         EVENT(&r->events, PROPOSAL_IN_TRANSFER, r->id, r->term, r->lead_transferee);
         return RR_E_PROPOSAL_DROPPED;
     }
-    struct rr_entry *reserved = unstable_reserve(&r->log.unstable, m->entry_count);
-    uint64_t last = raft_log_last_index(&r->log);
-    for (uint32_t i = 0; i < m->entry_count; i++) {
-        reserved[i] = m->entries[i];
-        if (RR_UNLIKELY(reserved[i].type == RR_ENTRY_CONF_CHANGE ||
-                        reserved[i].type == RR_ENTRY_CONF_CHANGE_V2))
-            check_conf_change_entry(r, &reserved[i], last + 1 + i);
+    unstable_reserve(&r->log.unstable, m->entry_count);
+    struct entry_id id = {.term = r->term, .index = raft_log_last_index(&r->log) + 1};
+    uint64_t payload_size = 0;
+    for (uint32_t i = 0; i < m->entry_count; i++, id.index++) {
+        struct rr_entry *entry = unstable_slot(&r->log.unstable, id.index);
+        *entry = m->entries[i];
+        if (RR_UNLIKELY(entry->type == RR_ENTRY_CONF_CHANGE ||
+                        entry->type == RR_ENTRY_CONF_CHANGE_V2))
+            check_conf_change_entry(r, entry, id.index);
+        number_entry(entry, id);
+        payload_size += entry->size;
     }
-    if (!append_reserved(r, reserved, m->entry_count))
+    if (!append_reserved(r, m->entry_count, payload_size))
         return RR_E_PROPOSAL_DROPPED;
     raft_broadcast_append(r);
     return 0;

@@ -9,7 +9,7 @@
 
 /* ---- MsgApp -------------------------------------------------------------- */
 
-/* The entries from `next` on that fit into a message, copied into the outbox. */
+/* The entries from `next` on that fit into a message. */
 static int fetch_entries(struct raft *r, uint64_t next, struct log_run *run)
 {
     *run = (struct log_run){.count = 0};
@@ -27,7 +27,7 @@ static int fetch_entries(struct raft *r, uint64_t next, struct log_run *run)
     int err = raft_log_slice(&r->log, next, log_end + 1, r->max_msg_size, &pieces);
     if (err != 0)
         return err;
-    run->entries = outbox_copy_log(&r->outbox, next, &pieces);
+    run->entries = outbox_log_entries(&r->outbox, next, &pieces);
     run->index = next;
     run->payload_size = raft_log_payload_size(run->entries, pieces.count);
     run->log_end = log_end;

@@ -174,7 +174,7 @@ int rr_raw_node_propose_batch(struct rr_raw_node *node, const struct rr_entry *e
     /* Entries that were encoded in advance must have been numbered as they will be. */
     for (uint32_t i = 0; i < count && r->state == RR_STATE_LEADER && entries[i].wire_size; i++) {
         RR_ASSERT(entries[i].term == r->term);
-        RR_ASSERT(entries[i].index == r->log.unstable.offset + r->log.unstable.count + i);
+        RR_ASSERT(entries[i].index == unstable_end(&r->log.unstable) + i);
     }
     return propose(node, entries, count);
 }

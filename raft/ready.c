@@ -40,7 +40,7 @@ bool rr_raw_node_has_ready(const struct rr_raw_node *node)
     const struct unstable *u = &r->log.unstable;
     struct rr_soft_state soft = raft_soft_state(r);
     return box->messages.count > 0 || box->after_append.count > 0 || box->read_states.count > 0 ||
-           u->offset_in_progress < u->offset + u->count || unstable_next_snapshot(u) ||
+           u->offset_in_progress < unstable_end(u) || unstable_next_snapshot(u) ||
            raft_log_has_next_committed(&r->log, may_apply_unstable(r)) ||
            !soft_equal(soft, node->previous_soft) || hard_state_changed(node, raft_hard_state(r));
 }
@@ -70,12 +70,13 @@ static void take_states(struct rr_raw_node *node, struct rr_ready *ready)
 static void take_unstable(struct raft *r, struct rr_ready *ready)
 {
     struct unstable *u = &r->log.unstable;
-    const struct rr_entry *entries = NULL;
-    struct entry_pieces pieces = {.count = unstable_next_entries(u, &entries)};
-    pieces.piece[0].entries = entries;
-    pieces.piece[0].count = pieces.count;
-    ready->entries = outbox_copy_log(&r->outbox, u->offset_in_progress, &pieces);
-    ready->entry_count = pieces.count;
+    uint64_t first = u->offset_in_progress;
+    if (first < unstable_end(u)) {
+        struct entry_pieces pieces = {.count = 0};
+        raft_log_slice_tail(&r->log, first, unstable_end(u), UINT64_MAX, &pieces);
+        ready->entries = outbox_log_entries(&r->outbox, first, &pieces);
+        ready->entry_count = pieces.count;
+    }
     if (unstable_next_snapshot(u))
         ready->snapshot = outbox_hold_snapshot(&r->outbox, u->snapshot);
     unstable_accept_in_progress(u);
@@ -85,14 +86,12 @@ static void take_committed(struct raft *r, struct rr_ready *ready)
 {
     struct entry_pieces pieces;
     uint64_t first = r->log.applying + 1;
-    raft_log_next_committed(&r->log, may_apply_unstable(r), &pieces);
+    uint64_t size = raft_log_next_committed(&r->log, may_apply_unstable(r), &pieces);
     if (pieces.count == 0)
         return;
-    ready->committed_entries = outbox_copy_log(&r->outbox, first, &pieces);
+    ready->committed_entries = outbox_log_entries(&r->outbox, first, &pieces);
     ready->committed_entry_count = pieces.count;
-    raft_log_accept_applying(&r->log, first + pieces.count - 1,
-                             raft_log_entries_size(ready->committed_entries, pieces.count),
-                             may_apply_unstable(r));
+    raft_log_accept_applying(&r->log, first + pieces.count - 1, size, may_apply_unstable(r));
 }
 
 /* ---- the storage's acknowledgements, made in advance --------------------- */
@@ -190,6 +189,7 @@ void rr_raw_node_ready(struct rr_raw_node *node, struct rr_ready *ready)
 {
     struct raft *r = &node->raft;
     *ready = (struct rr_ready){.entries = NULL};
+    unstable_drop_kept(&r->log.unstable);
     take_unstable(r, ready);
     take_committed(r, ready);
     take_states(node, ready);

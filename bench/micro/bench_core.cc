@@ -1,8 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The core per entry: three whole nodes in memory in asynchronous mode, from propose until all
-// three have applied; one node with a second voter played by the bench; the single steps. Items are
-// entries. "allocs" counts calls of the nodes' allocator per entry after warm-up: it is 0.
+// The core per entry. Items are entries; "allocs" counts calls of the nodes' allocator per entry
+// after warm-up: it is 0.
+//
+// ThreeNodes: three whole nodes in memory in asynchronous mode, from propose to commit. A round is
+// what three drivers do that take one Ready per turn, after all that has arrived was stepped: the
+// leader proposes a batch and takes its Ready; each follower, having got its messages, takes one;
+// the acknowledgements commit the batch on the leader, and the next round begins. So a batch is
+// proposed when the one before it is committed, and is applied with the next round's Readys. Every
+// node persists to memory storage, delivers every message, applies every entry and compacts.
+// ThreeNodesSettled: the same, but a round ends when all three have applied and nobody has anything
+// left to do, which takes each node a second Ready.
+// ProposeToAppliedTwoVoters: one node in sync mode with a second voter played by the bench.
 #include <ringraft/raft.h>
 
 #include <benchmark/benchmark.h>
@@ -115,19 +124,22 @@ struct Cluster {
             close_node(node);
     }
     Cluster(const Cluster &) = delete;
-    // Until nobody has anything to do.
-    void settle()
+    // Everybody takes one Ready, the leader first; false if nobody had anything to do.
+    bool turn()
     {
-        bool busy = true;
-        while (busy) {
-            busy = false;
-            for (Node &node : nodes) {
-                if (rr_raw_node_has_ready(node.raw)) {
-                    handle_ready(node);
-                    busy = true;
-                }
+        bool busy = false;
+        for (Node &node : nodes) {
+            if (rr_raw_node_has_ready(node.raw)) {
+                handle_ready(node);
+                busy = true;
             }
         }
+        return busy;
+    }
+    void settle()
+    {
+        while (turn())
+            ;
     }
 
     bool all_applied(uint64_t index) const
@@ -184,14 +196,22 @@ void report(benchmark::State &state, uint64_t entries_per_iteration, uint64_t ca
         entries / 1e9, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
 
-void ThreeNodes(benchmark::State &state)
+template <bool settled> void three_nodes(benchmark::State &state)
 {
     Cluster cluster;
     const auto count = static_cast<uint32_t>(state.range(0));
     const std::vector<rr_entry> batch = make_batch(count);
+    uint64_t index = cluster.nodes[0].applied;
+    bool is_committed = true;
     auto round = [&] {
         rr_raw_node_propose_batch(cluster.nodes[0].raw, batch.data(), count);
-        cluster.settle();
+        if (settled)
+            cluster.settle();
+        else
+            cluster.turn();
+        // What this round's Ready of the leader handed out was committed when the round began.
+        is_committed &= cluster.nodes[0].applied == (settled ? index + count : index);
+        index += count;
     };
     for (uint32_t done = 0; done < 65536; done += count)
         round();
@@ -199,10 +219,20 @@ void ThreeNodes(benchmark::State &state)
     for (auto _ : state)
         round();
     report(state, count, allocator_calls - before);
-    if (!cluster.all_applied(cluster.nodes[0].applied))
-        state.SkipWithError("the followers did not apply everything");
+    cluster.settle();
+    if (!is_committed || !cluster.all_applied(index))
+        state.SkipWithError("not everything was committed and applied in its round");
+}
+void ThreeNodes(benchmark::State &state)
+{
+    three_nodes<false>(state);
+}
+void ThreeNodesSettled(benchmark::State &state)
+{
+    three_nodes<true>(state);
 }
 BENCHMARK(ThreeNodes)->Arg(1)->Arg(16)->Arg(256)->Arg(4096);
+BENCHMARK(ThreeNodesSettled)->Arg(1)->Arg(16)->Arg(256)->Arg(4096);
 
 // One node in sync mode; the second voter acknowledges every MsgApp at once.
 class Pair

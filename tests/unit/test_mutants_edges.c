@@ -513,8 +513,8 @@ static void test_arena_joins_its_chunks(void)
     world_end(&w);
 }
 
-/* The array behind the tail: first room for many at once; then it slides instead of growing. */
-static void test_unstable_tail_grows_and_slides(void)
+/* The ring of the tail: what is stable makes room; more than it has room for makes it grow. */
+static void test_unstable_ring_wraps_and_grows(void)
 {
     static struct rr_entry entries[200];
     for (uint32_t i = 0; i < 200; i++)
@@ -523,26 +523,20 @@ static void test_unstable_tail_grows_and_slides(void)
     world_begin(&w, 3, NULL);
     struct unstable *u = &world_raft(&w, 1)->log.unstable;
     unstable_truncate_and_append(u, entries, 100);
-    CHECK(u->cap >= 100);
-    uint32_t cap = u->cap;
+    CHECK_EQ_U64(u->cap, 128);
     unstable_stable_to(u, 1, 2 + 90);
+    unstable_drop_kept(u);
+    unstable_drop_kept(u);
     unstable_truncate_and_append(u, entries + 100, 60);
-    CHECK_EQ_U64(u->cap, cap);
-    CHECK_EQ_U64(u->begin, 0);
+    CHECK_EQ_U64(u->cap, 128);
+    CHECK_EQ_U64(unstable_at(u, 2 + 91)->index, 2 + 91);
     CHECK_EQ_U64(unstable_at(u, 2 + 159)->index, 2 + 159);
-    /* Most of it is free in front, and yet not enough. */
-    unstable_stable_to(u, 1, 2 + 158);
-    CHECK_EQ_U64(u->count, 1);
-    unstable_reserve(u, cap);
-    CHECK(u->cap > cap);
-    unstable_stable_to(u, 1, 2 + 159);
-    CHECK_EQ_U64(u->count, 0);
-    /* Nothing is free in front. */
-    u = &world_raft(&w, 2)->log.unstable;
-    unstable_truncate_and_append(u, entries, 100);
-    unstable_truncate_and_append(u, entries + 100, 100);
-    CHECK_EQ_U64(unstable_at(u, 2)->index, 2);
-    CHECK_EQ_U64(unstable_at(u, 2 + 199)->index, 2 + 199);
+    unstable_reserve(u, 128 - 69);
+    CHECK_EQ_U64(u->cap, 128);
+    unstable_reserve(u, 128 - 69 + 1);
+    CHECK_EQ_U64(u->cap, 256);
+    CHECK_EQ_U64(unstable_at(u, 2 + 91)->index, 2 + 91);
+    CHECK_EQ_U64(unstable_at(u, 2 + 159)->index, 2 + 159);
     world_end(&w);
 }
 
@@ -568,6 +562,6 @@ int main(void)
     RUN(test_status_of_more_peers_than_room);
     RUN(test_read_queue_slides_and_grows);
     RUN(test_arena_joins_its_chunks);
-    RUN(test_unstable_tail_grows_and_slides);
+    RUN(test_unstable_ring_wraps_and_grows);
     return 0;
 }

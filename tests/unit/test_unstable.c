@@ -36,7 +36,10 @@ static void append(struct unstable *u, uint64_t index, uint64_t term, uint32_t c
     struct rr_entry entries[64];
     CHECK(count <= RR_ARRAY_SIZE(entries));
     for (uint32_t i = 0; i < count; i++)
-        entries[i] = (struct rr_entry){.index = index + i, .term = term, .block = &block};
+        entries[i] = (struct rr_entry){.index = index + i,
+                                       .term = term,
+                                       .block = &block,
+                                       .has = RR_ENTRY_HAS_TERM | RR_ENTRY_HAS_INDEX};
     unstable_truncate_and_append(u, entries, count);
 }
 
@@ -46,13 +49,18 @@ static void restore(struct unstable *u, uint64_t index, uint64_t term)
     unstable_restore(u, &snapshot);
 }
 
-static void check_shape(const struct unstable *u, uint64_t offset, uint64_t in_progress,
-                        uint32_t count)
+static void check_shape(struct unstable *u, uint64_t offset, uint64_t in_progress, uint32_t count)
 {
     unstable_check(u);
     CHECK_EQ_U64(u->offset, offset);
     CHECK_EQ_U64(u->offset_in_progress, in_progress);
     CHECK_EQ_U64(u->count, count);
+    /* Two Readys later nothing else is held: neither what is stable nor what was cut off. */
+    for (int i = 0; i < 2; i++) {
+        unstable_drop_kept(u);
+        outbox_close(&outbox);
+    }
+    unstable_check(u);
     CHECK_EQ_U64(block.refs, 1 + count);
 }
 
@@ -93,22 +101,6 @@ static void test_restore_forgets_all_entries(void)
     check_shape(&u, 7, 7, 0);
     CHECK(!u.snapshot_in_progress);
     CHECK_EQ_U64(unstable_next_snapshot(&u)->metadata.index, 6);
-    end(&u);
-}
-
-static void test_next_entries_are_those_not_in_progress(void)
-{
-    struct unstable u;
-    const struct rr_entry *next = NULL;
-    begin(&u, 5);
-    CHECK_EQ_U64(unstable_next_entries(&u, &next), 0);
-    append(&u, 5, 1, 2);
-    CHECK_EQ_U64(unstable_next_entries(&u, &next), 2);
-    unstable_accept_in_progress(&u);
-    CHECK_EQ_U64(unstable_next_entries(&u, &next), 0);
-    append(&u, 7, 1, 1);
-    CHECK_EQ_U64(unstable_next_entries(&u, &next), 1);
-    CHECK_EQ_U64(next->index, 7);
     end(&u);
 }
 
@@ -196,20 +188,21 @@ static void test_reserved_entries_count_only_when_extended(void)
     struct unstable u;
     begin(&u, 5);
     append(&u, 5, 1, 1);
-    struct rr_entry *room = unstable_reserve(&u, 2);
-    room[0] = (struct rr_entry){.index = 6, .term = 1, .block = &block};
-    room[1] = (struct rr_entry){.index = 7, .term = 1, .block = &block};
+    unstable_reserve(&u, 2);
+    *unstable_slot(&u, 6) = (struct rr_entry){.index = 6, .term = 1, .block = &block};
+    *unstable_slot(&u, 7) = (struct rr_entry){.index = 7, .term = 1, .block = &block};
     check_shape(&u, 5, 5, 1);
     unstable_extend(&u, 2);
     check_shape(&u, 5, 5, 3);
     end(&u);
 }
 
-static void test_sliding_needs_no_more_memory_than_the_tail(void)
+static void test_ring_needs_no_more_memory_than_three_readys(void)
 {
     struct unstable u;
     begin(&u, 1);
     uint64_t next = 1;
+    uint64_t calls = 0;
     for (int i = 0; i < 1000; i++) {
         append(&u, next, 1, 50);
         next += 50;
@@ -217,9 +210,74 @@ static void test_sliding_needs_no_more_memory_than_the_tail(void)
         unstable_stable_to(&u, 1, next - 11); /* ten stay */
         CHECK_EQ_U64(unstable_at(&u, next - 1)->index, next - 1);
         CHECK_EQ_U64(unstable_at(&u, next - 10)->index, next - 10);
+        unstable_drop_kept(&u);
         outbox_close(&outbox);
+        unstable_check(&u);
+        if (i == 10)
+            calls = heap.calls;
     }
     CHECK(u.cap <= 256);
+    CHECK_EQ_U64(heap.calls, calls);
+    end(&u);
+}
+
+/* What a message mentions stays as it was while the log goes on without it. */
+static void test_cut_entries_stay_readable_for_two_readys(void)
+{
+    struct unstable u;
+    begin(&u, 5);
+    append(&u, 5, 1, 4);
+    const struct rr_entry *mentioned = unstable_at(&u, 6);
+    append(&u, 6, 2, 1);
+    CHECK_EQ_U64(unstable_at(&u, 6)->term, 2);
+    unstable_drop_kept(&u);
+    outbox_close(&outbox); /* handed out now */
+    CHECK_EQ_U64(mentioned[0].term, 1);
+    CHECK_EQ_U64(mentioned[2].index, 8);
+    CHECK_EQ_U64(block.refs, 1 + 2 + 3);
+    unstable_drop_kept(&u);
+    outbox_close(&outbox);
+    CHECK_EQ_U64(block.refs, 1 + 2);
+    end(&u);
+}
+
+static void test_stable_entries_are_kept_until_the_ready_after_the_next(void)
+{
+    struct unstable u;
+    begin(&u, 5);
+    append(&u, 5, 1, 3);
+    unstable_drop_kept(&u);
+    unstable_stable_to(&u, 1, 6);
+    CHECK_EQ_U64(unstable_spans(&u, 5, 8).first[0].index, 5);
+    unstable_drop_kept(&u); /* hands out what was made since the last one */
+    CHECK_EQ_U64(u.kept, 5);
+    CHECK_EQ_U64(block.refs, 1 + 3);
+    unstable_drop_kept(&u);
+    CHECK_EQ_U64(u.kept, 7);
+    CHECK_EQ_U64(block.refs, 1 + 1);
+    end(&u);
+}
+
+static void test_ring_wraps_in_two_spans_and_knows_their_size(void)
+{
+    struct unstable u;
+    begin(&u, 1);
+    append(&u, 1, 1, 60); /* one byte each for two tags, index and term */
+    unstable_stable_to(&u, 1, 60);
+    unstable_drop_kept(&u);
+    unstable_drop_kept(&u);
+    append(&u, 61, 1, 10);
+    CHECK_EQ_U64(u.cap, 64);
+    struct rr_entry_spans spans = unstable_spans(&u, 61, 71);
+    CHECK_EQ_U64(spans.first_count, 3);
+    CHECK_EQ_U64(spans.second_count, 7);
+    CHECK_EQ_U64(spans.first[2].index, 63);
+    CHECK_EQ_U64(spans.second[0].index, 64);
+    CHECK_EQ_U64(unstable_size(&u, 61, 71), 40);
+    CHECK_EQ_U64(unstable_limit_size(&u, 61, 71, 40), 71);
+    CHECK_EQ_U64(unstable_limit_size(&u, 61, 71, 39), 70);
+    CHECK_EQ_U64(unstable_limit_size(&u, 61, 71, 4), 62);
+    CHECK_EQ_U64(unstable_limit_size(&u, 61, 71, 3), 61);
     end(&u);
 }
 
@@ -228,12 +286,14 @@ int main(void)
     RUN(test_first_index_only_with_a_snapshot);
     RUN(test_term_of_entries_and_of_the_snapshot);
     RUN(test_restore_forgets_all_entries);
-    RUN(test_next_entries_are_those_not_in_progress);
     RUN(test_next_snapshot_until_in_progress);
     RUN(test_stable_to_drops_the_prefix);
     RUN(test_stable_to_ignores_the_position_of_the_snapshot);
     RUN(test_truncate_and_append);
     RUN(test_reserved_entries_count_only_when_extended);
-    RUN(test_sliding_needs_no_more_memory_than_the_tail);
+    RUN(test_ring_needs_no_more_memory_than_three_readys);
+    RUN(test_cut_entries_stay_readable_for_two_readys);
+    RUN(test_stable_entries_are_kept_until_the_ready_after_the_next);
+    RUN(test_ring_wraps_in_two_spans_and_knows_their_size);
     return 0;
 }
