@@ -344,6 +344,8 @@ int rr_engine_close(struct rr_engine *engine, enum rr_close_mode mode)
 {
     if (!engine)
         return 0;
+    if (!engine->io->ops->may_wait(engine->io))
+        return RR_E_WRONG_THREAD;
     struct close_command close = {.command.run = close_on_loop, .mode = mode};
     engine_post(engine, &close.command);
     engine->io->ops->join(engine->io);

@@ -107,6 +107,8 @@ void group_adopt(struct rr_engine *engine, struct command *command)
         rc = group_stage_state(group);
     if (rc != 0)
         group_stop(group, rc);
+    free(group->shell);
+    group->shell = NULL;
 }
 
 uint64_t group_patience_ns(const struct rr_group *group)
@@ -129,6 +131,14 @@ void group_note_lead(struct rr_group *group, uint64_t lead, uint64_t term)
 
 void group_stop(struct rr_group *group, int error)
 {
+    if (!group->error)
+        engine_log(group->engine, ENGINE_LOG_ERROR, "group %llu stops on this node: %s",
+                   (unsigned long long)group->options.group_id, rr_err_sentence(error));
+    group_halt(group, error);
+}
+
+void group_halt(struct rr_group *group, int error)
+{
     if (group->error)
         return;
     group->error = error;
@@ -137,8 +147,6 @@ void group_stop(struct rr_group *group, int error)
     rr_raw_node_step_down(group->node);
     proposal_queue_close(&group->queue);
     reads_close(&group->reads);
-    engine_log(group->engine, ENGINE_LOG_ERROR, "group %llu stops on this node: %s",
-               (unsigned long long)group->options.group_id, rr_err_sentence(error));
     group_note_lead(group, RR_NONE, group->staged.term);
     group_fail_all(group, RR_E_CLOSED);
 }
@@ -153,14 +161,19 @@ void group_fail_all(struct rr_group *group, int queued)
     group_fail_reads(group, queued);
 }
 
-bool group_is_quiet(const struct rr_group *group)
+bool group_owes_nothing(const struct rr_group *group)
 {
     return group->outcomes.count == 0 && proposal_queue_count(&group->queue) == 0 &&
-           reads_is_quiet(&group->reads) && apply_is_idle(&group->apply) &&
+           reads_is_quiet(&group->reads) && atomic_load(&group->calls) == 0;
+}
+
+bool group_is_quiet(const struct rr_group *group)
+{
+    return group_owes_nothing(group) && apply_is_idle(&group->apply) &&
            group->snapshot.work != SNAPSHOT_TAKING && group->snapshot.work != SNAPSHOT_RESTORING;
 }
 
-void group_free(struct rr_group *group)
+void group_fini_core(struct rr_group *group)
 {
     struct apply_batch *batch;
     while ((batch = apply_take_done(&group->apply)))
@@ -168,15 +181,29 @@ void group_free(struct rr_group *group)
     apply_fini(&group->apply);
     log_snapshot_put(group->snapshot.restore);
     log_snapshot_put(group->snapshot.captured);
+    group->snapshot.restore = group->snapshot.captured = NULL;
     snapshot_drop_arrived(group);
     if (group->node)
         rr_raw_node_free(group->node);
+    group->node = NULL;
     held_fini(&group->held);
     outcomes_fini(&group->outcomes);
-    log_cache_fini(&group->log);
+}
+
+void group_fini_shared(struct rr_group *group)
+{
     proposal_queue_fini(&group->queue);
     reads_fini(&group->reads);
     free(group->peers);
+    group->peers = NULL;
+}
+
+void group_free(struct rr_group *group)
+{
+    group_fini_core(group);
+    log_cache_fini(&group->log);
+    group_fini_shared(group);
+    free(group->shell);
     free(group);
 }
 
@@ -283,6 +310,8 @@ static uint64_t next_deadline(const struct rr_group *group, uint64_t now_ns)
 {
     if (rr_raw_node_has_ready(group->node))
         return now_ns;
+    if (RR_UNLIKELY(group->closing))
+        return rr_max_u64(group->close_deadline_ns, now_ns);
     uint64_t batch_wait_ns = (uint64_t)group->options.batch_wait_max_us * 1000;
     if (group->waiting_since_ns)
         return group->waiting_since_ns + batch_wait_ns;
@@ -293,7 +322,7 @@ static uint64_t next_deadline(const struct rr_group *group, uint64_t now_ns)
 
 bool group_rests(const struct rr_group *group)
 {
-    return !group->is_watched && group->held.count == 0 &&
+    return !group->is_watched && group->held.count == 0 && !group->closing &&
            (group->error || !rr_raw_node_has_ready(group->node));
 }
 

@@ -76,6 +76,9 @@ struct rr_group {
     struct rr_engine *engine;
     struct registry_entry *entry;
     struct command open_command;
+    struct rr_group *shell;      /* until it is adopted: what was left of this group, to be freed */
+    struct group_close *closing; /* NULL: nobody closes it */
+    uint64_t close_deadline_ns;
     /* The loop's list of groups to be looked at. */
     struct rr_group *next_busy;
     bool is_busy;
@@ -83,7 +86,7 @@ struct rr_group {
     bool is_stuck;                   /* … but it stopped, and its log is too large for that */
     struct rr_group_options options; /* resolved; peers are a copy of ours */
     struct rr_peer_address *peers;
-    struct rr_raw_node *node;
+    struct rr_raw_node *node; /* NULL: only a shell is left */
     struct log_cache log;
     struct apply apply;
     struct outcomes outcomes;
@@ -122,6 +125,7 @@ struct rr_group {
     bool is_snapshot_too_large;
 
     /* Any thread. */
+    _Atomic uint32_t calls;  /* of other threads, posted and not yet run */
     _Atomic(bool) is_called; /* stands in engine->called */
     struct rr_group *next_called;
     _Alignas(64) struct proposal_queue queue;
@@ -135,20 +139,27 @@ void group_adopt(struct rr_engine *engine, struct command *command);
 /* On the loop, when the apply stage is idle, or after the loop's end: its thread ends, what it
  * still had is told. */
 void group_stop_worker(struct rr_group *group);
-/* After the loop's end. */
+/* The loop's part of a group goes, but for its log; nothing runs. Loop thread. */
+void group_fini_core(struct rr_group *group);
+/* What threads share with the loop. */
+void group_fini_shared(struct rr_group *group);
+/* After the loop's end; or a shell. */
 void group_free(struct rr_group *group);
 /* One turn; returns when the next is due, ticks apart. */
 uint64_t group_turn(struct rr_group *group, uint64_t now_ns);
 /* Who leads, as the core says or because the group stops; observers hear of a change. */
 void group_note_lead(struct rr_group *group, uint64_t lead, uint64_t term);
-/* Fail-stop: see the head of this file. */
+/* Fail-stop: see the head of this file. Halting is the same without a word about it. */
 void group_stop(struct rr_group *group, int error);
+void group_halt(struct rr_group *group, int error);
 /* Every outcome that is still owed is given: proposals in the queue (`queued`), entries appended
  * (RR_E_UNKNOWN_OUTCOME). */
 void group_fail_all(struct rr_group *group, int queued);
 /* Has it nothing more to do before an event of its own? After group_may_sleep. */
 bool group_rests(const struct rr_group *group);
-/* Is no outcome owed and nothing running? */
+/* Is no outcome owed that is not on its way? */
+bool group_owes_nothing(const struct rr_group *group);
+/* And nothing running? */
 bool group_is_quiet(const struct rr_group *group);
 /* As long as an orderly end may take. */
 uint64_t group_patience_ns(const struct rr_group *group);
@@ -156,6 +167,15 @@ void group_complete(struct rr_group *group, const struct rr_completion *completi
 /* The configuration as of `index`. */
 void group_set_conf_state(struct rr_group *group, const struct rr_conf_state *conf_state,
                           uint64_t index);
+
+/* ---- group_close.c ------------------------------------------------------- */
+
+/* Any thread, for calls that are posted to the loop as commands: false: the group is closed. After
+ * true one group_call_end on the loop, when the command was run: a group waits for them. */
+bool group_call_begin(struct rr_group *group);
+void group_call_end(struct rr_group *group);
+/* A turn of a group that is being closed. True: it was; what is left of it is not the loop's. */
+bool group_close_step(struct rr_group *group, uint64_t now_ns);
 
 /* ---- propose.c ----------------------------------------------------------- */
 

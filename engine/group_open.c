@@ -300,7 +300,7 @@ int rr_group_open(struct rr_engine *engine, const struct rr_group_options *optio
         return rc;
     }
     group_publish_first_status(made);
-    registry_open(&engine->registry, made->entry, made);
+    made->shell = registry_open(&engine->registry, made->entry, made);
     *group = made;
     engine_post(engine, &made->open_command);
     return 0;

@@ -195,7 +195,8 @@ static void touch_called(struct rr_engine *engine)
     while (group) {
         struct rr_group *next = group->next_called;
         atomic_store(&group->is_called, false); /* from here on it may be called again */
-        engine_touch(engine, group);
+        if (group->node)                        /* else it was closed meanwhile */
+            engine_touch(engine, group);
         group = next;
     }
 }
@@ -264,6 +265,10 @@ static bool settle_groups(struct rr_engine *engine)
     while (group) {
         struct rr_group *next = group->next_busy;
         group->is_busy = false;
+        if (RR_UNLIKELY(group->closing) && group_close_step(group, engine->now_ns)) {
+            group = next;
+            continue;
+        }
         bool is_asleep = group_may_sleep(group);
         may_sleep &= is_asleep;
         if (!is_asleep || !group_rests(group)) {
@@ -322,10 +327,10 @@ bool loop_turn(void *ctx, uint64_t now_ns, uint64_t *deadline_ns)
 {
     struct rr_engine *engine = ctx;
     engine->now_ns = now_ns;
+    touch_called(engine); /* before a command can end a group that was called */
     run_commands(engine);
     transport_receive(engine->transport, now_ns);
     peers_release(&engine->peers, engine->wal, engine->transport);
-    touch_called(engine);
     if (now_ns >= engine->next_tick_ns)
         touch_ticking(engine, now_ns);
     if (RR_UNLIKELY(engine->poisoned))

@@ -41,6 +41,13 @@ int peers_add_member(struct peers *peers, uint64_t node)
     return 0;
 }
 
+void peers_drop_member(struct peers *peers, uint64_t node)
+{
+    struct peer_record *record = find(peers, node);
+    if (record)
+        record->is_member = false;
+}
+
 /* May this hello follow what is known of the node? An instance is never 0, so 0 says that nothing
  * is known. */
 static bool is_successor(const struct wal_peer *known, const struct transport_peer *peer)

@@ -24,7 +24,7 @@
 struct peer_record {
     struct wal_peer known; /* what is staged; durable unless pending */
     uint64_t pending_seq;  /* the write that makes it durable; 0: it is */
-    bool is_member;        /* of the group: others are refused */
+    bool is_member;        /* of some group that is open: others are refused */
 };
 
 /* A directory remembers more peers than a group has at one time. */
@@ -40,6 +40,8 @@ struct peers {
 /* From recovery. RR_E_TOO_LARGE: more peers than a directory may know. RR_E_INSTANCE: the fence. */
 int peers_recover(struct peers *peers, const struct wal_peer *peer);
 int peers_add_member(struct peers *peers, uint64_t node);
+/* What is known of the node stays. */
+void peers_drop_member(struct peers *peers, uint64_t node);
 /* The transport's question; the answers are those of transport_options.check_peer. */
 int peers_check(struct peers *peers, struct wal *wal, const struct transport_peer *peer);
 /* A peer refused this node, which `own` describes, with RR_E_INSTANCE. */

@@ -163,6 +163,11 @@ void proposal_queue_close(struct proposal_queue *queue)
     atomic_fetch_or(&queue->tail, CLOSED_BIT);
 }
 
+bool proposal_queue_is_closed(const struct proposal_queue *queue)
+{
+    return atomic_load(&queue->tail) & CLOSED_BIT;
+}
+
 struct proposal_cursor proposal_queue_begin(const struct proposal_queue *queue)
 {
     return (struct proposal_cursor){queue->head_entry, queue->head_unit};

@@ -69,6 +69,7 @@ int proposal_queue_push(struct proposal_queue *queue, const struct rr_proposal *
                         uint32_t count, bool *wake);
 /* Any thread: no reservation succeeds afterwards. */
 void proposal_queue_close(struct proposal_queue *queue);
+bool proposal_queue_is_closed(const struct proposal_queue *queue);
 
 /* ---- the loop's side ----------------------------------------------------- */
 

@@ -58,12 +58,17 @@ int registry_claim(struct registry *registry, uint64_t id, struct registry_entry
     if (!entry)
         entry = add(registry, id);
     enum registry_state state = entry ? entry->state : REGISTRY_DORMANT;
-    if (entry && state == REGISTRY_DORMANT)
+    int stopped = entry && state == REGISTRY_DORMANT ? entry->dormant.error : 0;
+    if (entry && state == REGISTRY_DORMANT && stopped == 0)
         entry->state = REGISTRY_BUSY;
     pthread_mutex_unlock(&registry->lock);
     *out = entry;
     if (!entry)
         return rr_fail(error, RR_E_NO_MEMORY, "out of memory");
+    if (stopped != 0)
+        return rr_fail(error, stopped,
+                       "group %llu stopped on this node (%s): it opens again when the engine does",
+                       (unsigned long long)id, rr_err_sentence(stopped));
     if (state == REGISTRY_DORMANT)
         return 0;
     return rr_fail(error, RR_E_INVALID, "group %llu is %s", (unsigned long long)id,
@@ -71,13 +76,27 @@ int registry_claim(struct registry *registry, uint64_t id, struct registry_entry
                                           : "being opened, closed or removed by another thread");
 }
 
-void registry_open(struct registry *registry, struct registry_entry *entry, struct rr_group *group)
+int registry_claim_open(struct registry *registry, struct registry_entry *entry,
+                        const struct rr_group *group)
+{
+    pthread_mutex_lock(&registry->lock);
+    bool is_open = entry->state == REGISTRY_OPEN && entry->group == group;
+    if (is_open)
+        entry->state = REGISTRY_BUSY;
+    pthread_mutex_unlock(&registry->lock);
+    return is_open ? 0 : RR_E_CLOSED;
+}
+
+struct rr_group *registry_open(struct registry *registry, struct registry_entry *entry,
+                               struct rr_group *group)
 {
     pthread_mutex_lock(&registry->lock);
     RR_ASSERT(entry->state == REGISTRY_BUSY);
+    struct rr_group *shell = entry->group;
     entry->state = REGISTRY_OPEN;
     entry->group = group;
     pthread_mutex_unlock(&registry->lock);
+    return shell;
 }
 
 void registry_release(struct registry *registry, struct registry_entry *entry)
@@ -85,8 +104,8 @@ void registry_release(struct registry *registry, struct registry_entry *entry)
     bool is_recorded = entry->dormant.log.chunks != NULL;
     pthread_mutex_lock(&registry->lock);
     RR_ASSERT(entry->state == REGISTRY_BUSY);
+    RR_ASSERT(is_recorded || !entry->group);
     entry->state = REGISTRY_DORMANT;
-    entry->group = NULL;
     if (!is_recorded)
         id_map_remove(&registry->entries, entry->id);
     pthread_mutex_unlock(&registry->lock);
@@ -99,7 +118,8 @@ int registry_rewrite(struct registry *registry, uint64_t id, struct wal *wal)
     int rc = 0;
     pthread_mutex_lock(&registry->lock);
     struct registry_entry *entry = id_map_find(&registry->entries, id);
-    if (entry && entry->state == REGISTRY_DORMANT && !entry->dormant.is_large) {
+    if (entry && entry->state == REGISTRY_DORMANT && !entry->dormant.is_large &&
+        entry->dormant.error == 0) {
         struct dormant *dormant = &entry->dormant;
         rc = log_rewrite(&dormant->log, id, &dormant->hard_state, wal);
         dormant->is_large = rc == RR_E_TOO_LARGE;

@@ -27,6 +27,7 @@ struct rr_group;
 struct dormant {
     struct rr_hard_state hard_state; /* as staged; commit: the highest known, <= log.last */
     struct log_cache log;            /* log.chunks NULL: nothing is recorded of this group */
+    int error;                       /* why it cannot be opened again in this process, or 0 */
     bool is_large;                   /* the log cannot be written again: only a snapshot helps */
 };
 
@@ -36,7 +37,7 @@ struct registry_entry {
     uint64_t id;
     enum registry_state state;
     struct dormant dormant; /* of a group that is not open */
-    struct rr_group *group; /* of one that is */
+    struct rr_group *group; /* of one that is open; of one that was, the empty shell; or NULL */
 };
 
 struct registry {
@@ -56,11 +57,16 @@ struct registry_entry *registry_add_recorded(struct registry *registry, uint64_t
 /* ---- any thread ---------------------------------------------------------- */
 
 /* To open a group: its entry, new or DORMANT, becomes BUSY and is the caller's. RR_E_INVALID: it is
- * open, or somebody is busy with it. RR_E_NO_MEMORY. */
+ * open, or somebody is busy with it. The error that it stopped with, if that lasts. RR_E_NO_MEMORY.
+ */
 int registry_claim(struct registry *registry, uint64_t id, struct registry_entry **entry,
                    struct rr_error *error);
-/* BUSY becomes OPEN. */
-void registry_open(struct registry *registry, struct registry_entry *entry, struct rr_group *group);
+/* To close one: OPEN becomes BUSY. RR_E_CLOSED: this group is not open. */
+int registry_claim_open(struct registry *registry, struct registry_entry *entry,
+                        const struct rr_group *group);
+/* BUSY becomes OPEN. Returns the shell of the time before, or NULL: the caller's now. */
+struct rr_group *registry_open(struct registry *registry, struct registry_entry *entry,
+                               struct rr_group *group);
 /* BUSY becomes DORMANT; an entry of which nothing is recorded goes. */
 void registry_release(struct registry *registry, struct registry_entry *entry);
 

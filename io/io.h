@@ -16,6 +16,7 @@
 #ifndef RR_IO_IO_H
 #define RR_IO_IO_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -76,6 +77,11 @@ struct io_job {
     struct io_job *next;              /* the backend's, from post to just before done */
 };
 
+/* Where a thread waits for an answer of the loop. Begins as zero. */
+struct io_gate {
+    _Atomic uint32_t is_open;
+};
+
 enum io_open_flags {
     IO_O_CREATE = 1, /* create if missing */
     IO_O_EXCL = 2,   /* with CREATE: fail if it exists */
@@ -114,6 +120,13 @@ struct io_ops {
     /* Any thread: makes a turn happen that sees all that was written before; coalesced. Costs one
      * atomic exchange while the loop is awake. */
     void (*wake)(struct io *io);
+    /* May this thread wait for the loop? Not in a turn, nor in a worker's job. */
+    bool (*may_wait)(struct io *io);
+    /* Who may wait: returns once the loop has opened the gate, which it must be sure to do. (The
+     * simulator plays until then; false: the machine died.) */
+    bool (*gate_wait)(struct io *io, struct io_gate *gate);
+    /* The loop's thread. The waiter may give the gate's memory back at once. */
+    void (*gate_open)(struct io *io, struct io_gate *gate);
     uint64_t (*now)(struct io *io);    /* monotonic ns; read once per turn by the backend */
     uint64_t (*random)(struct io *io); /* for timeouts, ids, nonces; seeded in the simulator */
 

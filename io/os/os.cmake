@@ -3,6 +3,7 @@
 add_library(rr_io_os STATIC
     address.c
     os/os_file.c
+    os/os_gate.c
     os/os_loop.c
     os/os_socket.c
     os/os_thread.c

@@ -111,6 +111,7 @@ static void report_begin(struct os_loop *loop, int result)
 static void *run_loop(void *arg)
 {
     struct os_loop *loop = arg;
+    os_gate_enter(&loop->io);
     int result = loop->driver->begin(loop);
     loop->now_ns = read_clock();
     report_begin(loop, result);

@@ -9,6 +9,7 @@
 
 #include "io/io.h"
 #include "io/os/os_file.h"
+#include "io/os/os_gate.h"
 #include "io/os/os_socket.h"
 #include "io/os/os_wake.h"
 #include "io/os/os_worker.h"
@@ -70,13 +71,15 @@ struct io_worker *os_loop_worker_new(struct io *io, const char *name);
 
 /* Initialisers of an io_ops for all that a backend does not do itself. */
 #define OS_LOOP_OPS                                                                                \
-    .start = os_loop_start, .join = os_loop_join, .wake = os_loop_wake, .now = os_loop_now,        \
-    .random = os_loop_random, .shutdown = os_socket_shutdown, .worker_new = os_loop_worker_new,    \
-    .worker_post = os_worker_post, .worker_free = os_worker_free, .open = os_file_open,            \
-    .pread = os_file_pread, .pwrite = os_file_pwrite, .fsync = os_file_fsync,                      \
-    .file_size = os_file_size, .truncate = os_file_truncate, .mkdir = os_file_mkdir,               \
-    .sync_dir = os_file_sync_dir, .rename = os_file_rename, .unlink = os_file_unlink,              \
-    .list = os_file_list, .fs_probe = os_file_probe
+    .start = os_loop_start, .join = os_loop_join, .may_wait = os_gate_may_wait,                    \
+    .gate_wait = os_gate_wait, .gate_open = os_gate_open, .wake = os_loop_wake,                    \
+    .now = os_loop_now, .random = os_loop_random, .shutdown = os_socket_shutdown,                  \
+    .worker_new = os_loop_worker_new, .worker_post = os_worker_post,                               \
+    .worker_free = os_worker_free, .open = os_file_open, .pread = os_file_pread,                   \
+    .pwrite = os_file_pwrite, .fsync = os_file_fsync, .file_size = os_file_size,                   \
+    .truncate = os_file_truncate, .mkdir = os_file_mkdir, .sync_dir = os_file_sync_dir,            \
+    .rename = os_file_rename, .unlink = os_file_unlink, .list = os_file_list,                      \
+    .fs_probe = os_file_probe
 
 static inline struct os_loop *os_loop_of(struct io *io)
 {

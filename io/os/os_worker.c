@@ -9,6 +9,7 @@
  */
 #include "io/os/os_worker.h"
 
+#include "io/os/os_gate.h"
 #include "io/os/os_thread.h"
 #include "io/os/os_wake.h"
 #include "proto/base.h"
@@ -80,6 +81,7 @@ static void notify(struct io_worker *worker)
 static void *run_worker(void *arg)
 {
     struct io_worker *worker = arg;
+    os_gate_enter(worker->io);
     for (;;) {
         os_wake_resume(&worker->wake);
         struct io_job *job = take_jobs(&worker->posted);

@@ -333,6 +333,30 @@ void sim_loop_join(struct io *io)
     drain(machine);
 }
 
+/* The driver may, between events. */
+bool sim_may_wait(struct io *io)
+{
+    return !machine_of(io)->sim->in_event;
+}
+
+bool sim_gate_wait(struct io *io, struct io_gate *gate)
+{
+    struct machine *machine = machine_of(io);
+    struct sim *sim = machine->sim;
+
+    RR_ASSERT(sim_may_wait(io));
+    while (!atomic_load(&gate->is_open) && !machine->is_crashed && sim_step(sim))
+        ;
+    RR_ASSERT(machine->is_crashed || atomic_load(&gate->is_open)); /* or it waits for ever */
+    return atomic_load(&gate->is_open);
+}
+
+void sim_gate_open(struct io *io, struct io_gate *gate)
+{
+    (void)io;
+    atomic_store(&gate->is_open, 1);
+}
+
 void machine_forget_loop(struct machine *machine)
 {
     if (machine->turn_event.slot != 0)

@@ -188,6 +188,9 @@ void sim_loop_cancel(struct io *io, struct io_op *op);
 int sim_loop_start(struct io *io, bool (*turn)(void *ctx, uint64_t now_ns, uint64_t *deadline_ns),
                    void *ctx);
 void sim_loop_join(struct io *io);
+bool sim_may_wait(struct io *io);
+bool sim_gate_wait(struct io *io, struct io_gate *gate);
+void sim_gate_open(struct io *io, struct io_gate *gate);
 void sim_loop_wake(struct io *io);
 void sim_loop_close(struct io *io, int fd);
 

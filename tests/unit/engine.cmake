@@ -19,6 +19,8 @@ rr_test(NAME test_engine_groups LABEL fast
         SOURCES test_engine_groups.c groups_world.c ../sim/chain_machine.c LIBS rr_engine rr_sim)
 rr_test(NAME test_engine_reads LABEL fast SOURCES test_engine_reads.c sim_cluster.c
         LIBS rr_engine rr_sim)
+rr_test(NAME test_group_close LABEL fast
+        SOURCES test_group_close.c groups_world.c ../sim/chain_machine.c LIBS rr_engine rr_sim)
 rr_test(NAME test_engine_config LABEL fast SOURCES test_engine_config.c LIBS rr_engine)
 # They count, or wait for elections: what else runs on two processors would be in their way.
 set_tests_properties(test_engine_single test_engine_cluster test_engine_counters

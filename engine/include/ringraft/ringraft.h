@@ -138,7 +138,9 @@ enum rr_close_mode {
         0, /* accepted proposals get their real outcome first (bounded by two election timeouts) */
     RR_CLOSE_ABORT = 1, /* at once; appended and uncommitted proposals get RR_E_UNKNOWN_OUTCOME */
 };
-/* Every outstanding completion has been called when this returns. Not from a callback. */
+/* Every outstanding completion has been called when this returns, and every handle of a group is
+ * gone. RR_E_WRONG_THREAD: from a callback; nothing happened. RR_E_POISONED: closed, but a durable
+ * write had failed. */
 int rr_engine_close(struct rr_engine *engine, enum rr_close_mode mode);
 
 /* ---- group --------------------------------------------------------------- */
@@ -178,6 +180,13 @@ struct rr_group_options {
 int rr_group_open(struct rr_engine *engine, const struct rr_group_options *options,
                   const struct rr_state_machine *state_machine, struct rr_group **group,
                   struct rr_error *error);
+
+/* Ends the group on this node while the engine goes on; the directory keeps it, and it may be
+ * opened again. Waits until every outstanding completion has been called: with RR_CLOSE_DRAIN their
+ * real outcomes, for at most two election timeouts. Afterwards the handle answers RR_E_CLOSED
+ * until the group is opened again or removed. Any thread; RR_E_WRONG_THREAD: from a callback;
+ * RR_E_CLOSED: it is. */
+int rr_group_close(struct rr_group *group, enum rr_close_mode mode);
 
 /* Any thread; never waits. Copies the bytes. Negative: refused, certainly not in the log, no
  * completion follows (RR_E_BUSY: queue full; RR_E_TOO_LARGE; RR_E_CLOSED). 0: exactly one
