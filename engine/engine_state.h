@@ -8,6 +8,7 @@
 #define RR_ENGINE_ENGINE_STATE_H
 
 #include "engine/engine.h"
+#include "engine/disk_watch.h"
 #include "engine/peers.h"
 #include "engine/registry.h"
 #include "io/identity.h"
@@ -58,6 +59,7 @@ struct rr_engine {
     uint64_t close_deadline_ns;
     uint64_t now_ns; /* of this turn */
     int poisoned;    /* a durable write failed: RR_E_POISONED's cause, or 0 */
+    struct disk_watch disk;
     uint64_t messages_sent;
     uint64_t messages_received;
 };

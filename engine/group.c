@@ -223,8 +223,13 @@ static void deliver_ticks(struct rr_group *group, uint64_t now_ns)
     group->last_tick_ns += due * group->tick_ns;
     if (due > (is_bound ? 1 : group->options.election_ticks))
         due = 1;
-    while (due--)
-        rr_raw_node_tick(group->node);
+    bool may_campaign = group->role == RR_STATE_LEADER || group_may_campaign(group);
+    while (due--) {
+        if (RR_LIKELY(may_campaign))
+            rr_raw_node_tick(group->node);
+        else
+            rr_raw_node_tick_quiesced(group->node);
+    }
 }
 
 /* A committed conf change takes effect here, when its batch was applied, in the log's order. */
@@ -344,6 +349,7 @@ uint64_t group_turn(struct rr_group *group, uint64_t now_ns)
         group_stop(group, RR_E_POISONED);
     collect_applied(group);
     if (!group->error) {
+        group_mind_disk(group, now_ns);
         deliver_ticks(group, now_ns);
         group_release(group);
         group_snapshot_policy(group);

@@ -107,6 +107,7 @@ struct rr_group {
     uint64_t waiting_since_ns; /* the queue was not empty and could not be cut since; 0: not so */
     bool is_watched;           /* looked at in every turn: its queue may become worth a cut */
     bool is_blocked;           /* the queue is not empty, and more in it would not help to cut it */
+    uint64_t handover_ns;      /* since then this leader tries to hand over; 0: it does not */
     uint64_t refused_since_ns; /* entries are not admitted since; 0: they are */
 
     /* Soft state as last seen. */

@@ -92,7 +92,7 @@ int loop_on_message(void *ctx, uint64_t from, uint64_t group_id, const struct rr
         (message->from != from || !group_serves_reads(group)))
         return 0;
     bool is_candidate = message->type == RR_MSG_VOTE || message->type == RR_MSG_PRE_VOTE;
-    if (is_candidate && group_owes_lease(group))
+    if ((is_candidate && group_owes_lease(group)) || group_withholds(group, message))
         return 0;
     /* What is left of a refused append is a MsgApp that offers no entries; its commit may be what
      * makes room. */
@@ -331,8 +331,10 @@ bool loop_turn(void *ctx, uint64_t now_ns, uint64_t *deadline_ns)
     run_commands(engine);
     transport_receive(engine->transport, now_ns);
     peers_release(&engine->peers, engine->wal, engine->transport);
-    if (now_ns >= engine->next_tick_ns)
+    if (now_ns >= engine->next_tick_ns) {
+        engine_watch_disk(engine, now_ns);
         touch_ticking(engine, now_ns);
+    }
     if (RR_UNLIKELY(engine->poisoned))
         touch_all(engine);
     rewrite_wanted(engine);

@@ -162,6 +162,12 @@ int wal_admits_proposals(const struct wal *wal)
     return rc ? rc : wal_segments_have_room(&wal->segments, waiting);
 }
 
+bool wal_is_full(const struct wal *wal)
+{
+    return wal->segments.is_full &&
+           wal_segments_have_room(&wal->segments, wal_waiting_bytes(wal)) == RR_E_NO_SPACE;
+}
+
 uint64_t wal_oldest_unfinished_ns(const struct wal *wal)
 {
     if (wal->flight)

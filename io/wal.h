@@ -151,6 +151,8 @@ int wal_admits_entries(struct wal *wal);
 /* And within wal_bytes_max too, for what this node would propose? The same codes; RR_E_NO_SPACE:
  * the disk is full or the budget is used up. */
 int wal_admits_proposals(const struct wal *wal);
+/* Does the disk give no room for the next segment, and is that why entries are not admitted? */
+bool wal_is_full(const struct wal *wal);
 /* End of turn: submits what may go, marks, keeps spares ready. Returns the next deadline
  * (UINT64_MAX: none). */
 uint64_t wal_flush(struct wal *wal, uint64_t now_ns);

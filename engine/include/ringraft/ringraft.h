@@ -93,6 +93,9 @@ enum rr_backend { RR_BACKEND_AUTO = 0, RR_BACKEND_URING = 1, RR_BACKEND_POSIX = 
 enum rr_event_kind {
     /* The group is led by `node` in `term`, as far as this node knows; node 0: by nobody. */
     RR_EVENT_LEADER = 1,
+    /* The disk of the log. status: RR_E_STALLED, RR_E_NO_SPACE (leaders hand over; ends by itself:
+     * 0), RR_E_POISONED (ends with the process). */
+    RR_EVENT_DISK = 4,
 };
 
 struct rr_event {
