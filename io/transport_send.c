@@ -231,14 +231,16 @@ int transport_send(struct transport *transport, uint64_t group, const struct rr_
     return 0;
 }
 
-/* A quarter of the silence that the other end bears. A send in flight is a sign by itself. */
+/* A quarter of the silence that the other end bears. A quiet send may be over without our knowing;
+ * one that is still out by then is being held up, and its end is a reason for a turn. */
 uint64_t peer_send_deadline(const struct peer *peer)
 {
     const struct dial *dial = &peer->dial;
+    const struct transport *transport = peer->transport;
     RR_ASSERT(dial->state == DIAL_UP);
-    if (dial->out.is_busy || peer_level(peer) < FEATURE_LEVEL_ADDRESSES)
-        return UINT64_MAX;
-    return dial->sent_ns + peer->transport->options.silence_ns / 4;
+    uint64_t due = dial->sent_ns + transport->options.silence_ns / 4;
+    bool is_held_up = dial->out.is_busy && transport->now_ns >= due;
+    return is_held_up || peer_level(peer) < FEATURE_LEVEL_ADDRESSES ? UINT64_MAX : due;
 }
 
 void peer_start_send(struct peer *peer)
