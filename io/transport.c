@@ -230,7 +230,8 @@ void transport_free(struct transport *transport)
     while (transport->guests) {
         struct guest *guest = transport->guests;
         transport->guests = guest->next;
-        ops->close(transport->io, guest->fd);
+        if (guest->fd >= 0)
+            ops->close(transport->io, guest->fd);
         guest_free(guest);
     }
     for (uint32_t i = 0; i < transport->peer_count; i++) {

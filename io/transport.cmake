@@ -3,6 +3,10 @@ add_library(rr_transport STATIC
     block_pool.c
     hello.c
     send_queue.c
+    snapshot_stream.c
+    snapshot_stream_receive.c
+    snapshot_stream_send.c
+    snapshot_wire.c
     transport.c
     transport_accept.c
     transport_dial.c

@@ -61,6 +61,17 @@ static void refuse(struct guest *guest, uint64_t node, int err)
     answer(guest, (struct hello){.kind = HELLO_REFUSAL, .code = err, .to = node});
 }
 
+static void answer_hello(struct guest *guest)
+{
+    struct hello hello = guest->transport->hello;
+    hello.kind = HELLO_ANSWER;
+    hello.flags = guest->is_snapshot ? HELLO_SNAPSHOT : 0;
+    hello.to = guest->who.node;
+    move(guest, GUEST_ANSWERING);
+    answer(guest, hello);
+}
+
+/* It becomes the connection on which the peer sends. */
 static void admit(struct guest *guest, struct peer *peer)
 {
     struct transport *transport = guest->transport;
@@ -72,11 +83,7 @@ static void admit(struct guest *guest, struct peer *peer)
     peer->guest_refusal = 0;
     guest->peer = peer;
     transport->stranger_count--;
-    move(guest, GUEST_ANSWERING);
-    struct hello hello = transport->hello;
-    hello.kind = HELLO_ANSWER;
-    hello.to = peer->node;
-    answer(guest, hello);
+    answer_hello(guest);
     dial_called(peer, &guest->who);
 }
 
@@ -88,8 +95,27 @@ void guest_unpark(struct guest *guest, int err)
         err = RR_E_NOT_FOUND; /* removed meanwhile */
     if (err != 0)
         refuse(guest, guest->who.node, err);
+    else if (guest->is_snapshot)
+        answer_hello(guest);
     else
         admit(guest, peer);
+}
+
+static int may_stream(const struct transport *transport)
+{
+    if (!transport->streams)
+        return RR_E_NOT_SUPPORTED;
+    return snapshot_streams_have_room(transport->streams) ? 0 : RR_E_BUSY;
+}
+
+/* It was answered and goes where it belongs. */
+static void hand_over(struct guest *guest)
+{
+    struct transport *transport = guest->transport;
+    if (transport->streams &&
+        snapshot_streams_accept(transport->streams, guest->fd, guest->who.node))
+        guest->fd = -1;
+    guest_close(guest);
 }
 
 static void greeted(struct guest *guest)
@@ -104,8 +130,9 @@ static void greeted(struct guest *guest)
     }
     if (err == 0)
         err = hello_check(&transport->hello, &theirs);
-    if (err == 0 && theirs.flags != 0)
-        err = RR_E_NOT_SUPPORTED;
+    guest->is_snapshot = theirs.flags & HELLO_SNAPSHOT;
+    if (err == 0 && guest->is_snapshot)
+        err = may_stream(transport);
     if (err != 0) {
         refuse(guest, theirs.from, err);
         return;
@@ -117,7 +144,9 @@ static void greeted(struct guest *guest)
     guest->feature_level = theirs.feature_level;
     move(guest, GUEST_PARKED);
     err = transport->options.check_peer(transport->options.ctx, &guest->who);
-    bool is_let_in = err == 0 || err == RR_E_PENDING;
+    if (err == RR_E_PENDING && guest->is_snapshot)
+        err = RR_E_BUSY; /* its message connection will see to the record */
+    bool is_let_in = (err == 0 || err == RR_E_PENDING) && !guest->is_snapshot;
     if (is_let_in && !transport_find_peer(transport, theirs.from) &&
         !transport_new_guest_peer(transport, theirs.from))
         err = RR_E_BUSY;
@@ -165,6 +194,8 @@ static void out_done(struct transport_op *op)
     RR_ASSERT(guest->hello_bytes <= HELLO_SIZE);
     if (guest->hello_bytes < HELLO_SIZE) {
         send_hello(guest);
+    } else if (guest->is_snapshot && guest->state == GUEST_ANSWERING) {
+        hand_over(guest);
     } else if (guest->state == GUEST_REFUSING || !guest_open(guest)) {
         guest_close(guest);
     } else {
@@ -283,7 +314,8 @@ void accept_flush(struct transport *transport)
         *at = guest->next;
         RR_ASSERT(transport->stranger_count > 0);
         transport->stranger_count--;
-        transport->io->ops->close(transport->io, guest->fd);
+        if (guest->fd >= 0)
+            transport->io->ops->close(transport->io, guest->fd);
         guest_free(guest);
     }
     if (!transport->accept.is_busy && transport->now_ns >= transport->accept_at_ns &&

@@ -27,6 +27,8 @@
 #define ACCEPT_RETRY_NS 100000000u
 /* The first feature level that sends and understands signs of life, addresses and hashes. */
 #define FEATURE_LEVEL_ADDRESSES 2u
+/* The first that takes snapshot files. */
+#define FEATURE_LEVEL_SNAPSHOTS 2u
 
 /* An operation that is resumed by transport_receive. */
 struct transport_op {
@@ -80,6 +82,8 @@ struct dial {
  *       │ └──────┬─> REFUSING │           │
  *       └────────┴──────┴─────┴───────────┴──> CLOSING ──> freed
  *
+ * One that carries a snapshot is a stranger to the end: once it is answered its descriptor is
+ * handed over and the guest closes without it.
  * It waits: in HELLO and OPEN for `in`; in ANSWERING and REFUSING for `out`; in PARKED for the
  * verdict of check_peer, at once or by transport_accept_peer; in CLOSING for both ops to come back.
  */
@@ -95,7 +99,8 @@ enum guest_state {
 struct guest {
     struct transport *transport;
     enum guest_state state;
-    int fd;
+    int fd;                 /* -1: handed over */
+    bool is_snapshot;       /* from its hello */
     struct peer *peer;      /* whose it is; NULL: a stranger, or closing */
     struct guest *next;     /* in transport->guests */
     uint64_t deadline_ns;   /* when it is closed: too slow to greet or, OPEN, too long silent */
@@ -129,6 +134,8 @@ struct peer {
     bool is_removed;   /* invisible; freed once dial is IDLE */
 };
 
+struct snapshot_streams;
+
 struct transport {
     struct transport_options options;
     struct io *io;
@@ -145,8 +152,9 @@ struct transport {
     struct peer *peers[TRANSPORT_PEERS_MAX];
     uint32_t peer_count;
     struct block_sizes blocks;
-    struct codec_scratch scratch; /* arrays of the message being handed over */
-    struct transport_stats stats; /* its counters; the rest is filled in when asked for */
+    struct snapshot_streams *streams; /* takes snapshot connections; NULL: nobody does */
+    struct codec_scratch scratch;     /* arrays of the message being handed over */
+    struct transport_stats stats;     /* its counters; the rest is filled in when asked for */
 };
 
 /* The level at which both understand what is sent. */
@@ -192,6 +200,13 @@ uint64_t accept_deadline(const struct transport *transport);
 void guest_close(struct guest *guest);
 void guest_unpark(struct guest *guest, int err);
 void guest_free(struct guest *guest);
+
+/* ---- snapshot_stream_receive.c --------------------------------------------------- */
+
+/* Is there a place for one more? */
+bool snapshot_streams_have_room(const struct snapshot_streams *streams);
+/* Takes over a connection behind hello; false: no room, or no memory. */
+bool snapshot_streams_accept(struct snapshot_streams *streams, int fd, uint64_t from);
 
 /* ---- transport_recv.c ---------------------------------------------------------------- */
 
