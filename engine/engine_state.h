@@ -49,6 +49,7 @@ struct rr_engine {
 
     /* The groups of the loop, by id, and those of them that are to be looked at, oldest first. */
     struct id_map groups;
+    struct group_removal *removals; /* that wait for the disk */
     struct rr_group *busy, **busy_end;
     uint64_t tick_origin_ns; /* all ticks lie on grids that begin here */
     uint64_t next_tick_ns;   /* the earliest of any group */

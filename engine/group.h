@@ -178,6 +178,11 @@ void group_call_end(struct rr_group *group);
 /* A turn of a group that is being closed. True: it was; what is left of it is not the loop's. */
 bool group_close_step(struct rr_group *group, uint64_t now_ns);
 
+/* ---- group_remove.c ------------------------------------------------------ */
+
+/* Those who wait for a removal that became durable are told. In each turn. */
+void engine_end_removals(struct rr_engine *engine);
+
 /* ---- propose.c ----------------------------------------------------------- */
 
 /* Cuts waiting proposals into the log when the log can take them. */

@@ -88,8 +88,7 @@ int loop_on_message(void *ctx, uint64_t from, uint64_t group_id, const struct rr
         return RR_E_MALFORMED;
     }
     /* Nor is a read forwarded twice: two nodes could take each other for the leader. */
-    if (message->type == RR_MSG_READ_INDEX &&
-        (message->from != from || !group_serves_reads(group)))
+    if (message->type == RR_MSG_READ_INDEX && (message->from != from || !group_serves_reads(group)))
         return 0;
     bool is_candidate = message->type == RR_MSG_VOTE || message->type == RR_MSG_PRE_VOTE;
     if ((is_candidate && group_owes_lease(group)) || group_withholds(group, message))
@@ -100,7 +99,7 @@ int loop_on_message(void *ctx, uint64_t from, uint64_t group_id, const struct rr
     if (offered.entry_count && !may_log_received(group))
         offered.entry_count = 0;
     if (RR_UNLIKELY(message->type == RR_MSG_SNAP) && snapshot_arrives(group, message) != 0)
-        return 0; /* as if it was lost */
+        return 0;                                  /* as if it was lost */
     (void)rr_raw_node_step(group->node, &offered); /* what the core ignores is no event */
     return 0;
 }
@@ -337,6 +336,8 @@ bool loop_turn(void *ctx, uint64_t now_ns, uint64_t *deadline_ns)
     }
     if (RR_UNLIKELY(engine->poisoned))
         touch_all(engine);
+    if (RR_UNLIKELY(engine->removals))
+        engine_end_removals(engine);
     rewrite_wanted(engine);
     uint64_t deadline = rr_min_u64(turn_groups(engine, now_ns), engine->next_tick_ns);
     deadline = rr_min_u64(deadline, wal_flush(engine->wal, now_ns));

@@ -76,6 +76,25 @@ int registry_claim(struct registry *registry, uint64_t id, struct registry_entry
                                           : "being opened, closed or removed by another thread");
 }
 
+int registry_claim_dormant(struct registry *registry, uint64_t id, struct registry_entry **out,
+                           struct rr_error *error)
+{
+    pthread_mutex_lock(&registry->lock);
+    struct registry_entry *entry = id_map_find(&registry->entries, id);
+    bool is_dormant = entry && entry->state == REGISTRY_DORMANT;
+    if (is_dormant)
+        entry->state = REGISTRY_BUSY;
+    pthread_mutex_unlock(&registry->lock);
+    *out = entry;
+    if (!entry)
+        return rr_fail(error, RR_E_NOT_FOUND, "this directory holds no group %llu",
+                       (unsigned long long)id);
+    if (!is_dormant)
+        return rr_fail(error, RR_E_INVALID, "group %llu is open: close it before it is removed",
+                       (unsigned long long)id);
+    return 0;
+}
+
 int registry_claim_open(struct registry *registry, struct registry_entry *entry,
                         const struct rr_group *group)
 {

@@ -61,6 +61,10 @@ struct registry_entry *registry_add_recorded(struct registry *registry, uint64_t
  */
 int registry_claim(struct registry *registry, uint64_t id, struct registry_entry **entry,
                    struct rr_error *error);
+/* To remove one: DORMANT becomes BUSY. RR_E_NOT_FOUND: the directory does not hold it.
+ * RR_E_INVALID: it is not DORMANT. */
+int registry_claim_dormant(struct registry *registry, uint64_t id, struct registry_entry **entry,
+                           struct rr_error *error);
 /* To close one: OPEN becomes BUSY. RR_E_CLOSED: this group is not open. */
 int registry_claim_open(struct registry *registry, struct registry_entry *entry,
                         const struct rr_group *group);

@@ -130,6 +130,9 @@ uint32_t wal_run_bytes_max(const struct wal *wal);
 int wal_append_entries(struct wal *wal, uint64_t group, const struct rr_entry *entries,
                        uint32_t count, uint64_t commit, struct rr_entry *staged);
 int wal_append_state(struct wal *wal, const struct wal_state *state);
+/* The group leaves the log: once this is durable, nothing of it is live, and no recovery brings it
+ * back; a state would begin it anew. */
+int wal_append_gone(struct wal *wal, uint64_t group);
 int wal_append_peer(struct wal *wal, const struct wal_peer *peer);
 
 /* The write that what was staged last belongs to; durable once durable_seq reaches it. Staging

@@ -77,6 +77,7 @@ static int section_check(const struct wal_section *section)
     case WAL_SECTION_OPEN:
         return section->length == sizeof(struct wal_open_body) ? 0 : RR_E_CORRUPT;
     case WAL_SECTION_MARK:
+    case WAL_SECTION_GONE:
         return section->length == 0 ? 0 : RR_E_CORRUPT;
     default:
         return RR_E_VERSION;

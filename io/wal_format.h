@@ -59,7 +59,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
     X(STATE, 2)   /* body: struct wal_state_body, metadata, snapshot data */                       \
     X(PEER, 3)    /* body: struct wal_peer */                                                      \
     X(OPEN, 4)    /* body: struct wal_open_body */                                                 \
-    X(MARK, 5)    /* no body: its write's header proves the tail */
+    X(MARK, 5)    /* no body: its write's header proves the tail */                                \
+    X(GONE, 6)    /* no body: all before it of its group is dead; a state may begin it anew */
 
 enum wal_section_kind {
 #define X(name, number) WAL_SECTION_##name = (number),

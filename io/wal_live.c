@@ -127,7 +127,8 @@ int wal_live_note_peer(struct wal_live *live, const struct wal_peer *peer)
 int wal_live_promise(struct wal_live *live, const struct wal_section *section)
 {
     int err = 0;
-    bool has_group = section->kind == WAL_SECTION_ENTRIES || section->kind == WAL_SECTION_STATE;
+    bool has_group = section->kind == WAL_SECTION_ENTRIES || section->kind == WAL_SECTION_STATE ||
+                     section->kind == WAL_SECTION_GONE;
     if (has_group && RR_UNLIKELY(wal_live_find(live, section->group) == UINT32_MAX))
         err = add_group(live, section->group);
     if (!err && RR_UNLIKELY(live->idle_count <= live->promised))
@@ -227,6 +228,21 @@ static void account_state(struct wal_live *live, const struct wal_section *secti
     release_dead(live, group, place->seq);
 }
 
+/* It needs no hold of its own: what it kills lies in its segment or in older ones, and segments are
+ * recycled from the oldest on. */
+static void account_gone(struct wal_live *live, const struct wal_section *section,
+                         const struct wal_place *place)
+{
+    struct wal_group *group = &live->groups[wal_live_find(live, section->group)];
+    if (group->state_segment != 0)
+        wal_segment_release(live->segments, group->state_segment, group->state_bytes, place->seq);
+    group->state_segment = group->state_bytes = group->state_seq = 0;
+    group->first_index = UINT64_MAX;
+    release_dead(live, group, place->seq);
+    group->first_index = 0;
+    RR_ASSERT(!group->oldest);
+}
+
 static void account_peer(struct wal_live *live, const uint8_t *body, const struct wal_place *place)
 {
     struct wal_peer peer;
@@ -252,6 +268,9 @@ void wal_live_account(struct wal_live *live, const struct wal_section *section, 
         break;
     case WAL_SECTION_STATE:
         account_state(live, section, body, place);
+        break;
+    case WAL_SECTION_GONE:
+        account_gone(live, section, place);
         break;
     case WAL_SECTION_PEER:
         account_peer(live, body, place);

@@ -22,6 +22,7 @@ struct recovered {
     uint8_t *state;             /* copy of the newest state's body; NULL: none seen */
     struct wal_section section; /* its header */
     uint64_t position;          /* which section of the log it was */
+    uint64_t gone_position;     /* what came before this section is dead; 0: nothing */
     uint64_t last_index;        /* of the log so far */
     uint64_t next_index;        /* second pass: the first entry not handed over yet */
     bool is_known;              /* last_index is */
@@ -133,6 +134,14 @@ static int note_state(struct recover *recover, const struct wal_section *section
     return 0;
 }
 
+/* Whatever comes of the group later begins with a state. */
+static void note_gone(struct recover *recover, const struct wal_section *section)
+{
+    struct recovered *group = recovered_at(recover, section->group);
+    free(group->state);
+    *group = (struct recovered){.gone_position = recover->position + 1};
+}
+
 static int note_section(struct recover *recover, const struct wal_section_walk *walk)
 {
     struct wal *wal = recover->wal;
@@ -150,6 +159,8 @@ static int note_section(struct recover *recover, const struct wal_section_walk *
         err = note_entries(recover, &walk->section);
     else if (walk->section.kind == WAL_SECTION_STATE)
         err = note_state(recover, &walk->section, walk->body);
+    else if (walk->section.kind == WAL_SECTION_GONE)
+        note_gone(recover, &walk->section);
     if (err)
         return err;
     const struct wal_scan *scan = &recover->scan;
@@ -210,6 +221,8 @@ static int sink_error(struct recover *recover, int err)
 
 static int hand_state(struct recover *recover, struct wal_group *group, struct recovered *recovered)
 {
+    if (recovered->gone_position > 0 && !recovered->is_known)
+        return 0;
     if (!recovered->state)
         return refuse_group(recover, group->id, "has entries but no state");
     RR_ASSERT(recovered->is_known);
@@ -289,6 +302,8 @@ static int hand_section(struct recover *recover, const struct wal_section_walk *
     const struct wal_section *section = &walk->section;
     struct recovered *group = recovered_at(recover, section->group);
     struct wal_state_body state;
+    if (recover->position < group->gone_position)
+        return 0;
     RR_ASSERT(group->state); /* or it was refused before this pass */
     RR_ASSERT(group->next_index > 0);
     memcpy(&state, group->state, sizeof(state));
@@ -326,7 +341,8 @@ static int hand_all_entries(struct recover *recover)
     if (!err && recover->scan.header.seq != end_seq)
         err = refuse_change(recover);
     for (uint32_t i = 0; !err && i < wal->live.group_count; i++)
-        if (recover->groups[i].next_index != recover->groups[i].last_index + 1)
+        if (recover->groups[i].state &&
+            recover->groups[i].next_index != recover->groups[i].last_index + 1)
             err = refuse_group(recover, wal->live.groups[i].id, "lacks entries that it held");
     if (recover->block)
         log_block_put(recover->block);

@@ -230,6 +230,22 @@ int wal_append_state(struct wal *wal, const struct wal_state *state)
     return 0;
 }
 
+int wal_append_gone(struct wal *wal, uint64_t id)
+{
+    struct wal_section section = {.kind = WAL_SECTION_GONE, .group = id};
+    uint8_t *at;
+    int err = begin_section(wal, &section, &at);
+    if (err)
+        return err;
+    add_section(wal, &section, 0);
+    wal->filling->must_prove = true;
+    struct wal_group *group = &wal->live.groups[wal_live_find(&wal->live, id)];
+    group->term = group->vote = 0;
+    group->last_index = group->staged_seq = 0;
+    group->is_stated = false;
+    return 0;
+}
+
 int wal_append_peer(struct wal *wal, const struct wal_peer *peer)
 {
     struct wal_section section = {.kind = WAL_SECTION_PEER, .length = sizeof(*peer)};

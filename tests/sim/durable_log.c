@@ -94,6 +94,15 @@ static void take_state(struct durable_log *log, const struct wal_section_walk *w
     free(ids);
 }
 
+/* What follows of it begins with a state. */
+static void take_gone(struct durable_log *log)
+{
+    log->has_state = false;
+    log->term = log->vote = 0;
+    log->first_index = 1;
+    log->last_index = 0;
+}
+
 static void take_write(struct durable_log *log, const struct wal_header *header)
 {
     struct wal_section_walk walk = wal_sections(header, log->payload);
@@ -103,6 +112,8 @@ static void take_write(struct durable_log *log, const struct wal_header *header)
             take_entries(log, &walk);
         else if (walk.section.kind == WAL_SECTION_STATE)
             take_state(log, &walk);
+        else if (walk.section.kind == WAL_SECTION_GONE)
+            take_gone(log);
     }
     if (walk.failed)
         failure_report("machine %u: write %llu is valid and cannot be read", log->machine,

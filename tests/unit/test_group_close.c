@@ -159,6 +159,51 @@ static void test_close_parts_from_peers_that_no_group_needs(void)
     groups_world_fini(&world);
 }
 
+static void test_remove_is_durable_and_says_what_it_cannot(void)
+{
+    struct rr_error error = {0};
+    groups_world_init(&world, 20, 1, 3);
+    groups_world_open(&world);
+    for (uint32_t g = 0; g < 3; g++)
+        groups_world_write(&world, g, 10, 500);
+    CHECK(rr_group_remove(world.nodes[0].engine, 2, &error) == RR_E_INVALID && error.message[0]);
+    close_group(0, 1, RR_CLOSE_DRAIN);
+    CHECK(rr_group_remove(world.nodes[0].engine, 2, &error) == 0);
+    error.message[0] = 0;
+    CHECK(rr_group_remove(world.nodes[0].engine, 2, &error) == RR_E_NOT_FOUND && error.message[0]);
+    CHECK(rr_group_remove(world.nodes[0].engine, 77, &error) == RR_E_NOT_FOUND);
+    groups_world_kill(&world, 0); /* at once */
+    groups_world_start(&world, 0);
+    CHECK(!id_map_find(&world.nodes[0].engine->registry.entries, 2));
+    CHECK(id_map_find(&world.nodes[0].engine->registry.entries, 1));
+    /* One that was never opened in this process goes as well. */
+    CHECK(rr_group_remove(world.nodes[0].engine, 3, &error) == 0);
+    groups_world_kill(&world, 0);
+    groups_world_open(&world);
+    for (uint32_t g = 0; g < 3; g++) {
+        groups_world_leader(&world, g);
+        groups_world_run_ms(&world, 10);
+        CHECK_EQ_U64(at(0, g)->machine.count, g == 0 ? 10 : 0); /* they begin anew */
+    }
+    groups_world_fini(&world);
+}
+
+static void test_remove_lets_segments_go(void)
+{
+    groups_world_init(&world, 21, 1, 2);
+    groups_world_open(&world);
+    struct rr_error error;
+    for (uint32_t round = 0; round < 8; round++) {
+        groups_world_write(&world, 1, 60, 8000);
+        close_group(0, 1, RR_CLOSE_ABORT);
+        CHECK(rr_group_remove(world.nodes[0].engine, 2, &error) == 0);
+        groups_world_open_group(&world, 0, 1);
+        groups_world_write(&world, 0, 60, 8000);
+    }
+    CHECK_EQ_U64(at(0, 0)->machine.count, 8 * 60);
+    groups_world_fini(&world);
+}
+
 static int closed_in_callback;
 
 static void close_in_callback(void *ctx, const struct rr_completion *completions, uint32_t count)
@@ -189,6 +234,8 @@ int main(void)
     RUN(test_close_without_a_quorum_ends_at_the_deadline);
     RUN(test_close_waits_until_the_disk_has_everything);
     RUN(test_close_parts_from_peers_that_no_group_needs);
+    RUN(test_remove_is_durable_and_says_what_it_cannot);
+    RUN(test_remove_lets_segments_go);
     RUN(test_close_in_a_callback_is_refused);
     return 0;
 }

@@ -53,6 +53,19 @@ static void test_workload_after_clean_close_is_recovered_whole(void)
     world_fini(&world);
 }
 
+static void test_removed_groups_do_not_come_back_and_pin_nothing(void)
+{
+    struct wal_world world;
+    begin(&world, 3);
+    world.removes_groups = true;
+    for (uint32_t boot = 0; boot < 5; boot++) {
+        run(&world, 2000); /* opening compares what was recovered */
+        CHECK(world.stats.segments_recycled > 50);
+        CHECK(world.stats.segment_count <= 12);
+    }
+    end(&world);
+}
+
 static void test_many_laps_recycle_and_zero_no_more(void)
 {
     struct wal_world world;
@@ -502,6 +515,7 @@ static void test_what_is_recovered_after_a_failed_recovery_is_durable(void)
 int main(void)
 {
     RUN(test_workload_after_clean_close_is_recovered_whole);
+    RUN(test_removed_groups_do_not_come_back_and_pin_nothing);
     RUN(test_many_laps_recycle_and_zero_no_more);
     RUN(test_buffered_file_system_works_the_same);
     RUN(test_short_writes_are_written_again);

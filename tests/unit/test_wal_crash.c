@@ -30,6 +30,7 @@ static void must_recover(struct wal_world *world)
 static void begin(struct wal_world *world, uint64_t seed)
 {
     world_init(world, seed);
+    world->removes_groups = true;
     CHECK(world_create(world) == 0);
 }
 

@@ -167,7 +167,9 @@ static void test_section_that_makes_no_sense_is_refused(void)
     CHECK_EQ_U64(walk(&payload, 2, &seen), RR_E_CORRUPT);
     payload = payload_make(), payload.entries.kind = WAL_SECTION_PEER;
     CHECK_EQ_U64(walk(&payload, 2, &seen), RR_E_CORRUPT);
-    payload = payload_make(), payload.entries.kind = 6;
+    payload = payload_make(), payload.entries.kind = WAL_SECTION_GONE;
+    CHECK_EQ_U64(walk(&payload, 2, &seen), RR_E_CORRUPT);
+    payload = payload_make(), payload.entries.kind = 7;
     CHECK_EQ_U64(walk(&payload, 2, &seen), RR_E_VERSION);
 }
 

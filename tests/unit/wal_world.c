@@ -288,6 +288,16 @@ static void stage_compaction(struct wal_world *world, struct world_group *group)
     stage_state(world, group);
 }
 
+/* It leaves the log; the next that is heard of it begins anew. */
+static void stage_gone(struct wal_world *world, struct world_group *group)
+{
+    CHECK(wal_append_gone(world->wal, group->id) == 0);
+    group->is_stated = false;
+    group->first = 1;
+    group->last = group->term = group->vote = 0;
+    note_op(world);
+}
+
 static void stage_peer(struct wal_world *world)
 {
     uint32_t node = below(world, WORLD_PEERS);
@@ -340,6 +350,8 @@ void world_stage(struct wal_world *world)
         stage_peer(world);
     else if (choice < 3)
         stage_installed_snapshot(world, group);
+    else if (choice < 4 && world->removes_groups)
+        stage_gone(world, group);
     else if (admits != 0)
         world->refused++;
     else if (choice < 10)

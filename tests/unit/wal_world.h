@@ -58,6 +58,7 @@ struct wal_world {
     uint32_t keep_max;     /* a group with more entries than this is compacted */
     bool ignores_rewrites; /* as an engine whose snapshots are too large */
     bool only_group;       /* the second group is idle */
+    bool removes_groups;   /* now and then; they begin anew */
     bool takes_in_place;   /* reserve and commit, too */
     bool is_quiet;         /* turns stage nothing */
     int poisoned;

@@ -191,6 +191,14 @@ int rr_group_open(struct rr_engine *engine, const struct rr_group_options *optio
  * RR_E_CLOSED: it is. */
 int rr_group_close(struct rr_group *group, enum rr_close_mode mode);
 
+/* Deletes a group that is not open, its log and its state, from this node's directory; durable when
+ * it returns 0, and its handle is gone. The configuration of the group is not touched: remove the
+ * node from it first. A node that opens a removed group again comes as one that has forgotten its
+ * votes: only after the others have removed it, or the group, may it do so. Any thread;
+ * RR_E_WRONG_THREAD: from a callback; RR_E_NOT_FOUND: the directory does not hold it; RR_E_INVALID:
+ * it is open; RR_E_POISONED. */
+int rr_group_remove(struct rr_engine *engine, uint64_t group_id, struct rr_error *error);
+
 /* Any thread; never waits. Copies the bytes. Negative: refused, certainly not in the log, no
  * completion follows (RR_E_BUSY: queue full; RR_E_TOO_LARGE; RR_E_CLOSED). 0: exactly one
  * completion. May be called from on_complete. */
