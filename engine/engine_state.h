@@ -9,6 +9,7 @@
 
 #include "engine/engine.h"
 #include "engine/disk_watch.h"
+#include "engine/health.h"
 #include "engine/peers.h"
 #include "engine/registry.h"
 #include "io/identity.h"
@@ -61,6 +62,7 @@ struct rr_engine {
     uint64_t now_ns; /* of this turn */
     int poisoned;    /* a durable write failed: RR_E_POISONED's cause, or 0 */
     struct disk_watch disk;
+    struct health health;
     uint64_t messages_sent;
     uint64_t messages_received;
 };

@@ -96,7 +96,7 @@ void group_adopt(struct rr_engine *engine, struct command *command)
     struct wal_stats stats;
     wal_stats(engine->wal, &stats);
     group->snapshot_padded_bytes = stats.padded_bytes;
-    group->reads.began_ns = engine->now_ns;
+    group->reads.began_ns = group->leaderless_ns = engine->now_ns;
     int rc = start_worker(group);
     if (rc == 0)
         rc = engine_add_group(engine, group);
@@ -121,6 +121,7 @@ void group_note_lead(struct rr_group *group, uint64_t lead, uint64_t term)
     if (group->lead == lead)
         return;
     group->lead = lead;
+    group->leaderless_ns = group->engine->now_ns;
     group_fail_unanswered_reads(group);
     engine_event(group->engine, &(struct rr_event){.kind = RR_EVENT_LEADER,
                                                    .group = group->options.group_id,
@@ -149,6 +150,7 @@ void group_halt(struct rr_group *group, int error)
     reads_close(&group->reads);
     group_note_lead(group, RR_NONE, group->staged.term);
     group_fail_all(group, RR_E_CLOSED);
+    engine_watch_health(group->engine);
 }
 
 void group_fail_all(struct rr_group *group, int queued)

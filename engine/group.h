@@ -112,7 +112,8 @@ struct rr_group {
 
     /* Soft state as last seen. */
     uint8_t role;     /* enum rr_state */
-    uint64_t lead;    /* who leads; 0: nobody that this node knows */
+    uint64_t lead;    /* who leads; 0: nobody that this node knows, … */
+    uint64_t leaderless_ns; /* … since then */
     uint64_t applied; /* answered to the core */
 
     /* Snapshots. */

@@ -97,6 +97,7 @@ static void retire(struct rr_group *group)
     struct rr_engine *engine = group->engine;
     struct dormant *dormant = &group->entry->dormant;
     id_map_remove(&engine->groups, group->options.group_id);
+    engine_watch_health(engine);
     leave_peers(group);
     group_stop_worker(group);
     group_publish_status(group, engine->now_ns, true);

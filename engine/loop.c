@@ -332,6 +332,7 @@ bool loop_turn(void *ctx, uint64_t now_ns, uint64_t *deadline_ns)
     peers_release(&engine->peers, engine->wal, engine->transport);
     if (now_ns >= engine->next_tick_ns) {
         engine_watch_disk(engine, now_ns);
+        engine_watch_health(engine);
         touch_ticking(engine, now_ns);
     }
     if (RR_UNLIKELY(engine->poisoned))

@@ -18,6 +18,8 @@ static int machine_apply(void *ctx, const struct rr_apply_entry *entries, uint32
                          uint64_t *results)
 {
     struct sim_node *node = ctx;
+    if (node->fails_to_apply)
+        return -1;
     for (uint32_t i = 0; i < count; i++) {
         CHECK(entries[i].index > node->applied_index);
         node->applied_index = entries[i].index;

@@ -23,6 +23,7 @@ struct sim_node {
     struct rr_group *group;
     /* The state machine: how many entries it applied, and the last one's index. */
     uint64_t applied_count, applied_index;
+    bool fails_to_apply;
     uint64_t ok, failed; /* completions */
     int32_t last_failure;
     struct rr_completion completions[SIM_CLUSTER_RECORDS];

@@ -146,6 +146,19 @@ enum rr_close_mode {
  * write had failed. */
 int rr_engine_close(struct rr_engine *engine, enum rr_close_mode mode);
 
+/* One cause, the one that matters most, and what to do about it. */
+struct rr_health {
+    size_t size;
+    /* 0: well. The disk: RR_E_POISONED, RR_E_STALLED, RR_E_NO_SPACE. A group that stopped:
+     * RR_E_STATE_MACHINE, RR_E_DIVERGED, RR_E_REMOVED, RR_E_CORRUPT, RR_E_INSTANCE… A group that
+     * heard of no leader for more than three election timeouts: RR_E_QUORUM_LOST. */
+    int32_t status;
+    uint64_t group; /* whose it is; 0: the node's */
+    char text[248];
+};
+/* Any thread; never waits; as of a recent tick. RR_E_INVALID: health->size. */
+int rr_engine_health(struct rr_engine *engine, struct rr_health *health);
+
 /* ---- group --------------------------------------------------------------- */
 
 struct rr_group_options {
