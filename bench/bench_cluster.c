@@ -3,9 +3,12 @@
 
 #include "bench/local.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,19 +21,27 @@
 #define SETTLE_ROUNDS   20u
 #define SETTLE_TRIES    100u
 
-static bool start_node(struct cluster *cluster, uint32_t node, const char *dir, const char *ports)
+static bool start_node(struct cluster *cluster, uint32_t node)
 {
-    char id[8], path[512];
+    const struct cluster_plan *plan = &cluster->plan;
+    bool is_floor = plan->kind == CLUSTER_FLOOR;
+    char id[8], path[532], groups[16], ballast[24];
     snprintf(id, sizeof(id), "%u", node + 1);
-    snprintf(path, sizeof(path), "%s/n%u", dir, node + 1);
-    char *arguments[] = {(char *)(cluster->kind == CLUSTER_FLOOR ? "floor-node" : "replica"),
+    snprintf(path, sizeof(path), "%s/n%u", cluster->dir, node + 1);
+    snprintf(groups, sizeof(groups), "%u", plan->group_count ? plan->group_count : 1);
+    snprintf(ballast, sizeof(ballast), "%llu", (unsigned long long)plan->ballast_bytes);
+    char *arguments[] = {(char *)(is_floor ? "floor-node" : "replica"),
                          (char *)"--id",
                          id,
                          (char *)"--dir",
                          path,
                          (char *)"--ports",
-                         (char *)ports,
-                         (char *)(cluster->kind == CLUSTER_ENGINE_INLINE ? "--inline" : NULL),
+                         cluster->ports,
+                         (char *)"--groups",
+                         groups,
+                         (char *)"--ballast",
+                         ballast,
+                         (char *)(plan->kind == CLUSTER_ENGINE_INLINE ? "--inline" : NULL),
                          NULL};
     return control_spawn(&cluster->nodes[node], arguments);
 }
@@ -78,32 +89,46 @@ static bool await_spares(struct cluster *cluster)
     return true;
 }
 
-bool cluster_start(struct cluster *cluster, enum cluster_kind kind, const char *dir,
-                   uint32_t node_count)
+bool cluster_start(struct cluster *cluster, const struct cluster_plan *plan)
 {
     uint16_t ports[BENCH_NODES_MAX] = {0};
-    char list[32];
-    *cluster = (struct cluster){.kind = kind, .node_count = node_count};
-    if (!local_ports(ports, node_count)) {
+    *cluster = (struct cluster){.plan = *plan, .node_count = plan->node_count};
+    snprintf(cluster->dir, sizeof(cluster->dir), "%s", plan->dir);
+    if (!local_ports(ports, plan->node_count)) {
         snprintf(cluster->error, sizeof(cluster->error), "no free ports on 127.0.0.1");
         return false;
     }
-    if (node_count == 1)
-        snprintf(list, sizeof(list), "%u", ports[0]);
+    if (plan->node_count == 1)
+        snprintf(cluster->ports, sizeof(cluster->ports), "%u", ports[0]);
     else
-        snprintf(list, sizeof(list), "%u,%u,%u", ports[0], ports[1], ports[2]);
-    mkdir(dir, 0700);
-    for (uint32_t i = 0; i < node_count; i++)
-        if (!start_node(cluster, i, dir, list)) {
+        snprintf(cluster->ports, sizeof(cluster->ports), "%u,%u,%u", ports[0], ports[1], ports[2]);
+    mkdir(cluster->dir, 0700);
+    for (uint32_t i = 0; i < plan->node_count; i++)
+        if (!start_node(cluster, i)) {
             snprintf(cluster->error, sizeof(cluster->error), "no process could be started");
             return false;
         }
-    for (uint32_t i = 0; i < node_count; i++)
+    for (uint32_t i = 0; i < plan->node_count; i++)
         if (!await_line(cluster, i, "ready"))
             return false;
-    if (kind == CLUSTER_FLOOR)
+    if (plan->kind == CLUSTER_FLOOR)
         return start_floor(cluster);
     return cluster_find_leader(cluster) && await_spares(cluster);
+}
+
+void cluster_kill(struct cluster *cluster, uint32_t node)
+{
+    struct control *control = &cluster->nodes[node];
+    kill(control->pid, SIGKILL);
+    while (waitpid(control->pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    close(control->fd);
+    *control = (struct control){.fd = -1};
+}
+
+bool cluster_revive(struct cluster *cluster, uint32_t node)
+{
+    return start_node(cluster, node) && await_line(cluster, node, "ready");
 }
 
 void cluster_stop(struct cluster *cluster)
@@ -125,24 +150,41 @@ bool cluster_status(struct cluster *cluster, uint32_t node, char *line, size_t c
     return false;
 }
 
+/* Every group has a leader that somebody is; the first group's is the cluster's. */
+static bool has_leaders(struct cluster *cluster)
+{
+    char line[1024];
+    uint64_t led_sum = 0;
+    bool is_found = false;
+    for (uint32_t i = 0; i < cluster->node_count; i++) {
+        uint64_t leads = 0, led = 0, error = 0;
+        if (cluster->nodes[i].pid == 0)
+            continue;
+        if (!cluster_status(cluster, i, line, sizeof(line)))
+            return false;
+        control_u64(line, "error", &error);
+        control_u64(line, "led", &led);
+        led_sum += led;
+        if (control_u64(line, "leads", &leads) && leads && error == 0) {
+            cluster->leader = i;
+            is_found = true;
+        }
+    }
+    return is_found && led_sum >= cluster->plan.group_count;
+}
+
 bool cluster_find_leader(struct cluster *cluster)
 {
     struct timespec pause = {0, LEADER_PAUSE_NS};
-    char line[1024];
-    for (uint32_t try = 0; try < LEADER_TRIES; try++) {
-        for (uint32_t i = 0; i < cluster->node_count; i++) {
-            uint64_t leads = 0, error = 0;
-            if (!cluster_status(cluster, i, line, sizeof(line)))
-                return false;
-            control_u64(line, "error", &error);
-            if (control_u64(line, "leads", &leads) && leads && error == 0) {
-                cluster->leader = i;
-                return true;
-            }
-        }
+    cluster->error[0] = 0;
+    for (uint32_t try = 0; try < LEADER_TRIES && !cluster->error[0]; try++) {
+        if (has_leaders(cluster))
+            return true;
         nanosleep(&pause, NULL);
     }
-    snprintf(cluster->error, sizeof(cluster->error), "no replica was elected within ten seconds");
+    if (!cluster->error[0])
+        snprintf(cluster->error, sizeof(cluster->error),
+                 "no replica was elected within ten seconds");
     return false;
 }
 
@@ -152,6 +194,8 @@ double cluster_cpu_seconds(struct cluster *cluster)
     char line[1024];
     for (uint32_t i = 0; i < cluster->node_count; i++) {
         double cpu = 0;
+        if (cluster->nodes[i].pid == 0)
+            continue;
         if (cluster_status(cluster, i, line, sizeof(line)))
             control_double(line, "cpu", &cpu);
         sum += cpu;
@@ -178,20 +222,26 @@ static void parse_slice(const char *line, struct slice *slice)
     control_u64(line, "zeroed", &slice->zeroed);
     control_u64(line, "enters", &slice->enters);
     control_u64(line, "wakes", &slice->wakes);
+    control_u64(line, "reads", &slice->reads);
+    control_double(line, "read_p50", &slice->read_p50_us);
+    control_double(line, "read_p99", &slice->read_p99_us);
     control_u64(line, "steady", &steady);
     slice->is_steady = steady != 0;
 }
 
-bool cluster_run(struct cluster *cluster, const char *request, struct slice *slice,
-                 cluster_progress progress, void *ctx)
+bool cluster_ask(struct cluster *cluster, uint32_t node, const char *request)
 {
-    struct control *control = &cluster->nodes[cluster->kind == CLUSTER_FLOOR ? 0 : cluster->leader];
+    if (control_send(&cluster->nodes[node], "%s", request))
+        return true;
+    snprintf(cluster->error, sizeof(cluster->error), "a node is gone");
+    return false;
+}
+
+bool cluster_await(struct cluster *cluster, uint32_t node, struct slice *slice,
+                   cluster_progress progress, void *ctx)
+{
     char line[2048];
-    if (!control_send(control, "%s", request)) {
-        snprintf(cluster->error, sizeof(cluster->error), "a node is gone");
-        return false;
-    }
-    while (control_read(control, line, sizeof(line), RESULT_WAIT_MS)) {
+    while (control_read(&cluster->nodes[node], line, sizeof(line), RESULT_WAIT_MS)) {
         uint64_t completed = 0;
         if (strncmp(line, "result ", 7) == 0) {
             parse_slice(line, slice);
@@ -206,4 +256,12 @@ bool cluster_run(struct cluster *cluster, const char *request, struct slice *sli
     }
     snprintf(cluster->error, sizeof(cluster->error), "a node ended, or gave no result in a minute");
     return false;
+}
+
+bool cluster_run(struct cluster *cluster, const char *request, struct slice *slice,
+                 cluster_progress progress, void *ctx)
+{
+    uint32_t node = cluster->plan.kind == CLUSTER_FLOOR ? 0 : cluster->leader;
+    return cluster_ask(cluster, node, request) &&
+           cluster_await(cluster, node, slice, progress, ctx);
 }

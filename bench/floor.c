@@ -55,7 +55,9 @@ double floor_write_p50_us(const char *dir, uint32_t window_ms)
     uint32_t started = 0;
     for (; started < BENCH_NODES_MAX; started++) {
         snprintf(path, sizeof(path), "%s/w%u", dir, started + 1);
-        if (!cluster_start(&writers[started], CLUSTER_FLOOR, path, 1))
+        if (!cluster_start(
+                &writers[started],
+                &(struct cluster_plan){.kind = CLUSTER_FLOOR, .dir = path, .node_count = 1}))
             break;
     }
     bool good = started == BENCH_NODES_MAX;

@@ -33,3 +33,12 @@ double histogram_us(const struct histogram *histogram, uint32_t per_ten_thousand
     }
     return (double)histogram->max_ns / 1000.0;
 }
+
+void histogram_merge(struct histogram *histogram, const struct histogram *from)
+{
+    for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++)
+        histogram->counts[i] += from->counts[i];
+    histogram->total += from->total;
+    if (from->max_ns > histogram->max_ns)
+        histogram->max_ns = from->max_ns;
+}

@@ -38,6 +38,9 @@ static inline void histogram_add(struct histogram *histogram, uint64_t ns)
         histogram->max_ns = ns;
 }
 
+/* Adds all of `from`. */
+void histogram_merge(struct histogram *histogram, const struct histogram *from);
+
 /* The value below which `permille_x10 / 10000` of all lie (5000: the median), in microseconds; 0 if
  * empty. */
 double histogram_us(const struct histogram *histogram, uint32_t per_ten_thousand);

@@ -11,10 +11,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ENTRY_BYTES_MAX       (8u << 20)
 #define OUTSTANDING_MAX       (1u << 15)  /* entries, saturated */
 #define OUTSTANDING_BYTES_MAX (32u << 20) /* bytes, saturated */
 #define CALL_ENTRIES          64u
+#define READ_WAIT_MS          10000u
 #define SAMPLE_MASK           15u /* saturated shapes time every 16th entry */
 #define STARTS                (2 * OUTSTANDING_MAX)
 
@@ -22,6 +22,7 @@ struct load {
     struct rr_group *group;
     struct load_request request;
     uint8_t *payload;
+    uint32_t payload_size;
     uint64_t
         starts[STARTS]; /* when the proposal with this tag (mod STARTS) was made; 0: not timed */
     uint64_t next_tag;  /* of whoever proposes: the client, or the completion thread */
@@ -43,6 +44,7 @@ static const char *const shape_names[LOAD_SHAPES] = {
     [LOAD_DEPTH256] = "depth256",
     [LOAD_SATURATED] = "saturated",
     [LOAD_SATURATED64] = "saturated_calls64",
+    [LOAD_READ256] = "read256",
 };
 
 const char *load_shape_name(enum load_shape shape)
@@ -56,6 +58,12 @@ enum load_shape load_shape_find(const char *name)
     while (shape < LOAD_SHAPES && strcmp(name, shape_names[shape]) != 0)
         shape++;
     return (enum load_shape)shape;
+}
+
+/* Does the next come from the completion? */
+static bool follows_up(enum load_shape shape)
+{
+    return shape == LOAD_DEPTH1 || shape == LOAD_DEPTH256 || shape == LOAD_READ256;
 }
 
 static uint64_t now_ns(void)
@@ -86,10 +94,8 @@ static void futex_wake(_Atomic uint32_t *word)
 struct load *load_new(void)
 {
     struct load *load = calloc(1, sizeof(*load));
-    if (!load || !(load->payload = malloc(ENTRY_BYTES_MAX)))
+    if (!load)
         abort();
-    for (uint32_t i = 0; i < ENTRY_BYTES_MAX; i++)
-        load->payload[i] = (uint8_t)(i * 2654435761u >> 24);
     return load;
 }
 
@@ -120,7 +126,9 @@ static bool propose_one(struct load *load, uint64_t now)
     uint64_t tag = load->next_tag;
     mark_start(load, tag, now);
     atomic_fetch_add_explicit(&load->outstanding, 1, memory_order_relaxed);
-    int err = rr_propose(load->group, load->payload, load->request.size, tag);
+    int err = load_is_read(load->request.shape)
+                  ? rr_read_index(load->group, tag, READ_WAIT_MS)
+                  : rr_propose(load->group, load->payload, load->request.size, tag);
     if (err < 0) {
         atomic_fetch_sub_explicit(&load->outstanding, 1, memory_order_relaxed);
         return false;
@@ -174,8 +182,7 @@ void load_on_complete(void *ctx, const struct rr_completion *completions, uint32
     uint32_t left =
         atomic_fetch_sub_explicit(&load->outstanding, count, memory_order_seq_cst) - count;
     enum load_shape shape = load->request.shape;
-    bool follow_up = shape == LOAD_DEPTH1 || shape == LOAD_DEPTH256;
-    if (follow_up && good == count &&
+    if (follows_up(shape) && good == count &&
         !atomic_load_explicit(&load->is_stopping, memory_order_relaxed))
         for (uint32_t i = 0; i < count; i++)
             if (!propose_one(load, count == 1 || i == 0 ? now : now_ns()))
@@ -213,8 +220,7 @@ static void propose_while_room(struct load *load)
 
 static void drive_until(struct load *load, uint64_t end_ns)
 {
-    enum load_shape shape = load->request.shape;
-    if (shape == LOAD_DEPTH1 || shape == LOAD_DEPTH256) {
+    if (follows_up(load->request.shape)) {
         sleep_until(end_ns);
         return;
     }
@@ -224,9 +230,22 @@ static void drive_until(struct load *load, uint64_t end_ns)
     }
 }
 
+static void reach_payload(struct load *load, uint32_t size)
+{
+    if (size <= load->payload_size)
+        return;
+    load->payload = realloc(load->payload, size);
+    if (!load->payload)
+        abort();
+    for (uint32_t i = load->payload_size; i < size; i++)
+        load->payload[i] = (uint8_t)(i * 2654435761u >> 24);
+    load->payload_size = size;
+}
+
 static void prepare(struct load *load, const struct load_request *request)
 {
     load->request = *request;
+    reach_payload(load, request->size);
     histogram_reset(&load->latency);
     atomic_store(&load->completed, 0);
     atomic_store(&load->failed, 0);
@@ -235,8 +254,10 @@ static void prepare(struct load *load, const struct load_request *request)
     uint32_t depth = by_bytes < OUTSTANDING_MAX ? by_bytes : OUTSTANDING_MAX;
     if (request->shape == LOAD_DEPTH1 || request->shape == LOAD_DEPTH1_WAIT)
         depth = 1;
-    if (request->shape == LOAD_DEPTH256)
+    if (request->shape == LOAD_DEPTH256 || request->shape == LOAD_READ256)
         depth = 256;
+    if (request->depth)
+        depth = request->depth;
     load->outstanding_max = depth;
     load->outstanding_low = depth / 2;
 }
@@ -252,7 +273,7 @@ void load_run(struct load *load, const struct load_request *request, struct load
     prepare(load, request);
     uint64_t start = now_ns();
     uint64_t warm = start + (uint64_t)request->warmup_ms * 1000000;
-    if (request->shape == LOAD_DEPTH1 || request->shape == LOAD_DEPTH256)
+    if (follows_up(request->shape))
         propose_while_room(load);
     drive_until(load, warm);
     status_of(load, &result->before);

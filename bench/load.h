@@ -12,6 +12,7 @@
 
 #include <ringraft/ringraft.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 
 enum load_shape {
     LOAD_DEPTH1,      /* one outstanding; the next proposal comes from the completion */
@@ -19,8 +20,14 @@ enum load_shape {
     LOAD_DEPTH256,    /* 256 outstanding, one entry per call, the next from the completion */
     LOAD_SATURATED,   /* one entry per call from the client thread, as fast as it goes */
     LOAD_SATURATED64, /* the same in calls of 64 */
+    LOAD_READ256,     /* 256 linearizable reads outstanding, the next from the completion */
     LOAD_SHAPES,
 };
+
+static inline bool load_is_read(enum load_shape shape)
+{
+    return shape == LOAD_READ256;
+}
 
 /* The names of the shapes in reports and on the control channel. */
 const char *load_shape_name(enum load_shape shape);
@@ -28,7 +35,8 @@ enum load_shape load_shape_find(const char *name); /* LOAD_SHAPES: unknown */
 
 struct load_request {
     enum load_shape shape;
-    uint32_t size; /* bytes of an entry */
+    uint32_t size;  /* bytes of an entry */
+    uint32_t depth; /* outstanding; 0: the shape's own */
     uint32_t warmup_ms;
     uint32_t window_ms;
 };

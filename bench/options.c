@@ -12,6 +12,10 @@ static const char help[] =
     "rr-bench [run] [options]    three replica processes with real files and sockets, beside the "
     "floor\n"
     "rr-bench floor [options]    only the floor: what this machine does without Raft\n"
+    "rr-bench reads [options]    linearizable reads on leader and follower, alone and beside "
+    "writes\n"
+    "rr-bench groups [options]   1, 8 and 64 groups side by side\n"
+    "rr-bench failover [options] the leader is killed: how long until the next write commits\n"
     "\n"
     "  --pairs N        engine and floor slices for each row (default 1; 5 for figures that are "
     "quoted)\n"
@@ -59,10 +63,8 @@ static bool parse_ports(char *text, struct replica_options *child)
 static bool parse_command(const char *word, enum bench_command *command)
 {
     static const char *const names[] = {
-        [BENCH_RUN] = "run",
-        [BENCH_FLOOR] = "floor",
-        [BENCH_REPLICA] = "replica",
-        [BENCH_FLOOR_NODE] = "floor-node",
+        [BENCH_RUN] = "run",       [BENCH_FLOOR] = "floor",     [BENCH_READS] = "reads",
+        [BENCH_GROUPS] = "groups", [BENCH_REPLICA] = "replica", [BENCH_FLOOR_NODE] = "floor-node",
     };
     for (uint32_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(word, names[i]) == 0) {
@@ -83,16 +85,26 @@ enum {
     OPT_HELP,
     OPT_ID,
     OPT_PORTS,
-    OPT_INLINE
+    OPT_INLINE,
+    OPT_GROUPS,
+    OPT_BALLAST
 };
 
 static const struct option long_options[] = {
-    {"pairs", required_argument, NULL, OPT_PAIRS}, {"slice", required_argument, NULL, OPT_SLICE},
-    {"quick", no_argument, NULL, OPT_QUICK},       {"shape", required_argument, NULL, OPT_SHAPE},
-    {"dir", required_argument, NULL, OPT_DIR},     {"allow-ram", no_argument, NULL, OPT_RAM},
-    {"out", required_argument, NULL, OPT_OUT},     {"help", no_argument, NULL, OPT_HELP},
-    {"id", required_argument, NULL, OPT_ID},       {"ports", required_argument, NULL, OPT_PORTS},
-    {"inline", no_argument, NULL, OPT_INLINE},     {NULL, 0, NULL, 0},
+    {"pairs", required_argument, NULL, OPT_PAIRS},
+    {"slice", required_argument, NULL, OPT_SLICE},
+    {"quick", no_argument, NULL, OPT_QUICK},
+    {"shape", required_argument, NULL, OPT_SHAPE},
+    {"dir", required_argument, NULL, OPT_DIR},
+    {"allow-ram", no_argument, NULL, OPT_RAM},
+    {"out", required_argument, NULL, OPT_OUT},
+    {"help", no_argument, NULL, OPT_HELP},
+    {"id", required_argument, NULL, OPT_ID},
+    {"ports", required_argument, NULL, OPT_PORTS},
+    {"inline", no_argument, NULL, OPT_INLINE},
+    {"groups", required_argument, NULL, OPT_GROUPS},
+    {"ballast", required_argument, NULL, OPT_BALLAST},
+    {NULL, 0, NULL, 0},
 };
 
 static int take_option(int option, struct bench_options *options)
@@ -132,6 +144,12 @@ static int take_option(int option, struct bench_options *options)
     case OPT_INLINE:
         options->child.apply_inline = true;
         return 0;
+    case OPT_GROUPS:
+        options->child.group_count = (uint32_t)strtoul(optarg, NULL, 10);
+        return 0;
+    case OPT_BALLAST:
+        options->child.ballast_bytes = strtoull(optarg, NULL, 10);
+        return 0;
     case OPT_HELP:
         fputs(help, stdout);
         return 1;
@@ -161,7 +179,8 @@ int bench_options_parse(int argc, char **argv, struct bench_options *options)
         options->slice_ms = options->quick ? 1200 : 2000;
     bool is_child = options->command == BENCH_REPLICA || options->command == BENCH_FLOOR_NODE;
     if (is_child && (options->child.id < 1 || options->child.id > BENCH_NODES_MAX ||
-                     options->child.node_count == 0 || !options->child.dir))
-        return usage("a child needs --id, --dir and --ports", NULL);
+                     options->child.node_count == 0 || !options->child.dir ||
+                     options->child.group_count > BENCH_GROUPS_MAX))
+        return usage("a child needs --id, --dir, --ports and --groups", NULL);
     return 0;
 }

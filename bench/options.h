@@ -10,7 +10,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum bench_command { BENCH_RUN, BENCH_FLOOR, BENCH_REPLICA, BENCH_FLOOR_NODE };
+enum bench_command {
+    BENCH_RUN,
+    BENCH_FLOOR,
+    BENCH_READS,
+    BENCH_GROUPS,
+    BENCH_FAILOVER,
+    BENCH_REPLICA,
+    BENCH_FLOOR_NODE,
+};
 
 struct bench_options {
     enum bench_command command;

@@ -3,6 +3,7 @@
 
 #include "bench/control.h"
 #include "bench/load.h"
+#include "bench/tally.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -16,108 +17,30 @@
 
 #define PROGRESS_MS 200
 
-/* ---- the state machine: counts entries and chains a cheap hash over them ---- */
-
-struct tally {
-    uint64_t applied;
-    uint64_t count;
-    uint64_t hash;
-};
-
-struct tally_cursor {
-    struct tally copy;
-    size_t at;
-};
-
-static int tally_open(void *ctx, uint64_t *applied)
-{
-    (void)ctx;
-    *applied = 0;
-    return 0;
-}
-
-static int tally_apply(void *ctx, const struct rr_apply_entry *entries, uint32_t count,
-                       uint64_t *results)
-{
-    struct tally *tally = ctx;
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t head = 0;
-        memcpy(&head, entries[i].data, entries[i].size < 8 ? entries[i].size : 8);
-        tally->hash = (tally->hash ^ head ^ entries[i].index) * 0x9e3779b97f4a7c15ull;
-        results[i] = ++tally->count;
-    }
-    tally->applied = entries[count - 1].index;
-    return 0;
-}
-
-static int tally_snapshot_begin(void *ctx, void **snapshot)
-{
-    struct tally_cursor *cursor = calloc(1, sizeof(*cursor));
-    if (!cursor)
-        return RR_E_NO_MEMORY;
-    cursor->copy = *(struct tally *)ctx;
-    *snapshot = cursor;
-    return 0;
-}
-
-static int tally_snapshot_read(void *ctx, void *snapshot, uint8_t *buf, size_t cap, size_t *size)
-{
-    (void)ctx;
-    struct tally_cursor *cursor = snapshot;
-    size_t left = sizeof(cursor->copy) - cursor->at;
-    *size = left < cap ? left : cap;
-    memcpy(buf, (uint8_t *)&cursor->copy + cursor->at, *size);
-    cursor->at += *size;
-    return 0;
-}
-
-static void tally_snapshot_end(void *ctx, void *snapshot)
-{
-    (void)ctx;
-    free(snapshot);
-}
-
-static int tally_restore_begin(void *ctx, void **restore)
-{
-    (void)ctx;
-    *restore = calloc(1, sizeof(struct tally_cursor));
-    return *restore ? 0 : RR_E_NO_MEMORY;
-}
-
-static int tally_restore_write(void *ctx, void *restore, const uint8_t *buf, size_t size)
-{
-    (void)ctx;
-    struct tally_cursor *cursor = restore;
-    if (size > sizeof(cursor->copy) - cursor->at)
-        return RR_E_CORRUPT;
-    memcpy((uint8_t *)&cursor->copy + cursor->at, buf, size);
-    cursor->at += size;
-    return 0;
-}
-
-static int tally_restore_end(void *ctx, void *restore, bool complete)
-{
-    struct tally_cursor *cursor = restore;
-    /* Nothing at all is the bootstrap snapshot: a fresh state machine. */
-    if (complete && (cursor->at == 0 || cursor->at == sizeof(cursor->copy)))
-        *(struct tally *)ctx = cursor->copy;
-    else if (complete)
-        complete = false;
-    free(restore);
-    return complete ? 0 : RR_E_CORRUPT;
-}
-
 /* ---- the process --------------------------------------------------------- */
 
-struct replica {
-    struct control control;
+struct replica_group {
     struct tally tally;
-    struct load *load;
-    struct rr_engine *engine;
     struct rr_group *group;
+    struct load *writer, *reader;
+};
+
+/* One load of a run, on a thread of its own. */
+struct replica_client {
+    pthread_t thread;
+    struct load *load;
     struct load_request request;
     struct load_result result;
     _Atomic bool is_running;
+};
+
+struct replica {
+    struct control control;
+    struct rr_engine *engine;
+    struct replica_group groups[BENCH_GROUPS_MAX];
+    uint32_t group_count;
+    struct replica_client clients[2 * BENCH_GROUPS_MAX];
+    uint32_t client_count;
 };
 
 static double cpu_seconds(void)
@@ -126,6 +49,43 @@ static double cpu_seconds(void)
     getrusage(RUSAGE_SELF, &usage);
     return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+/* Completions of one kind come in runs. */
+static void on_complete(void *ctx, const struct rr_completion *completions, uint32_t count)
+{
+    struct replica_group *group = ctx;
+    for (uint32_t i = 0, end; i < count; i = end) {
+        for (end = i + 1; end < count && completions[end].kind == completions[i].kind;)
+            end++;
+        bool is_read = completions[i].kind == RR_COMPLETION_READ;
+        load_on_complete(is_read ? group->reader : group->writer, &completions[i], end - i);
+    }
+}
+
+static bool open_group(struct replica *replica, const struct replica_options *options,
+                       const struct rr_peer_address *peers, struct rr_error *error)
+{
+    struct replica_group *group = &replica->groups[replica->group_count];
+    struct rr_group_options group_options = {
+        .size = sizeof(group_options),
+        .group_id = replica->group_count + 1,
+        .peers = peers,
+        .peer_count = options->node_count,
+        .apply_inline = options->apply_inline,
+        .on_complete = on_complete,
+        .ctx = group,
+    };
+    group->tally.ballast_bytes = options->ballast_bytes;
+    group->writer = load_new();
+    group->reader = load_new();
+    struct rr_state_machine state_machine = tally_interface(&group->tally);
+    if (rr_group_open(replica->engine, &group_options, &state_machine, &group->group, error) != 0)
+        return false;
+    load_attach(group->writer, group->group);
+    load_attach(group->reader, group->group);
+    replica->group_count++;
+    return true;
 }
 
 static bool open_replica(struct replica *replica, const struct replica_options *options,
@@ -147,108 +107,187 @@ static bool open_replica(struct replica *replica, const struct replica_options *
     };
     if (rr_engine_open(&engine_options, &replica->engine, error) != 0)
         return false;
-    struct rr_group_options group_options = {
-        .size = sizeof(group_options),
-        .group_id = 1,
-        .peers = peers,
-        .peer_count = options->node_count,
-        .apply_inline = options->apply_inline,
-        .on_complete = load_on_complete,
-        .ctx = replica->load,
-    };
-    struct rr_state_machine state_machine = {
-        .size = sizeof(state_machine),
-        .ctx = &replica->tally,
-        .open = tally_open,
-        .apply = tally_apply,
-        .snapshot_begin = tally_snapshot_begin,
-        .snapshot_read = tally_snapshot_read,
-        .snapshot_end = tally_snapshot_end,
-        .restore_begin = tally_restore_begin,
-        .restore_write = tally_restore_write,
-        .restore_end = tally_restore_end,
-    };
-    if (rr_group_open(replica->engine, &group_options, &state_machine, &replica->group, error) != 0)
-        return false;
-    load_attach(replica->load, replica->group);
-    return true;
+    bool is_open = true;
+    for (uint32_t i = 0; i < options->group_count && is_open; i++)
+        is_open = open_group(replica, options, peers, error);
+    return is_open;
 }
 
+static void status_of(const struct replica_group *group, struct rr_group_status *status)
+{
+    *status = (struct rr_group_status){.size = sizeof(*status)};
+    rr_group_status(group->group, status);
+}
+
+/* Of the first group, but for how many groups this replica leads and how many know a leader. */
 static void answer_status(struct replica *replica)
 {
-    struct rr_group_status status = {.size = sizeof(status)};
-    rr_group_status(replica->group, &status);
+    struct rr_group_status status;
+    uint32_t led = 0, known = 0;
+    for (uint32_t i = replica->group_count; i-- > 0;) {
+        status_of(&replica->groups[i], &status);
+        led += status.role == RR_STATE_LEADER;
+        known += status.lead != 0;
+    }
     control_send(&replica->control,
-                 "status leads=%d term=%llu commit=%llu applied=%llu last=%llu "
-                 "writes=%llu zeroed=%llu error=%d direct=%d ram=%d cpu=%.6f backend=%s",
+                 "status leads=%d term=%llu commit=%llu applied=%llu last=%llu led=%u known=%u "
+                 "writes=%llu zeroed=%llu snapshot=%llu error=%d direct=%d ram=%d cpu=%.6f "
+                 "backend=%s",
                  status.role == RR_STATE_LEADER, (unsigned long long)status.term,
                  (unsigned long long)status.commit, (unsigned long long)status.applied,
-                 (unsigned long long)status.last_index, (unsigned long long)status.durable_writes,
-                 (unsigned long long)status.segments_zeroed, (int)status.error,
+                 (unsigned long long)status.last_index, led, known,
+                 (unsigned long long)status.durable_writes,
+                 (unsigned long long)status.segments_zeroed,
+                 (unsigned long long)status.snapshot_index, (int)status.error,
                  status.durable_direct, status.ram_file_system, cpu_seconds(), status.backend);
 }
 
+/* ---- a run --------------------------------------------------------------- */
+
 static void *run_load(void *ctx)
 {
-    struct replica *replica = ctx;
-    load_run(replica->load, &replica->request, &replica->result);
-    atomic_store(&replica->is_running, false);
+    struct replica_client *client = ctx;
+    load_run(client->load, &client->request, &client->result);
+    atomic_store(&client->is_running, false);
     return NULL;
 }
 
-static void send_result(struct replica *replica)
+static bool start_client(struct replica *replica, struct load *load,
+                         const struct load_request *request)
 {
-    const struct load_result *r = &replica->result;
+    struct replica_client *client = &replica->clients[replica->client_count];
+    client->load = load;
+    client->request = *request;
+    atomic_store(&client->is_running, true);
+    if (pthread_create(&client->thread, NULL, run_load, client) != 0)
+        return false;
+    replica->client_count++;
+    return true;
+}
+
+/* Writers for the groups led here, readers for all; `reads` beside the writers if it is not 0. */
+static bool start_clients(struct replica *replica, const struct load_request *request,
+                          uint32_t reads)
+{
+    struct load_request read = *request;
+    bool is_read = load_is_read(request->shape), is_started = true;
+    read.shape = LOAD_READ256;
+    read.depth = is_read ? request->depth : reads;
+    replica->client_count = 0;
+    for (uint32_t i = 0; i < replica->group_count && is_started; i++) {
+        struct rr_group_status status;
+        status_of(&replica->groups[i], &status);
+        if (!is_read && status.role == RR_STATE_LEADER)
+            is_started = start_client(replica, replica->groups[i].writer, request);
+        if (is_started && (is_read || reads))
+            is_started = start_client(replica, replica->groups[i].reader, &read);
+    }
+    return is_started;
+}
+
+static void await_clients(struct replica *replica)
+{
+    struct timespec pause = {0, PROGRESS_MS * 1000000L};
+    for (bool is_running = true; is_running;) {
+        uint64_t completed = 0;
+        is_running = false;
+        nanosleep(&pause, NULL);
+        for (uint32_t i = 0; i < replica->client_count; i++) {
+            is_running |= atomic_load(&replica->clients[i].is_running);
+            completed += load_progress(replica->clients[i].load);
+        }
+        control_send(&replica->control, "progress completed=%llu", (unsigned long long)completed);
+    }
+    for (uint32_t i = 0; i < replica->client_count; i++)
+        pthread_join(replica->clients[i].thread, NULL);
+}
+
+/* The results of all clients of one kind. */
+struct sum {
+    struct histogram latency;
+    uint64_t completed, failed;
+    bool is_steady;
+};
+
+static void add_up(const struct replica *replica, bool reads, struct sum *sum)
+{
+    histogram_reset(&sum->latency);
+    sum->completed = sum->failed = 0;
+    sum->is_steady = true;
+    for (uint32_t i = 0; i < replica->client_count; i++) {
+        const struct replica_client *client = &replica->clients[i];
+        const struct load_result *r = &client->result;
+        if (load_is_read(client->request.shape) != reads)
+            continue;
+        sum->completed += r->completed;
+        sum->failed += r->failed;
+        histogram_merge(&sum->latency, &r->latency);
+        bool is_led = r->before.role == RR_STATE_LEADER && r->after.role == RR_STATE_LEADER;
+        sum->is_steady &= r->before.term == r->after.term && (reads || is_led);
+    }
+}
+
+static uint64_t lag_of(const struct rr_group_status *status)
+{
+    uint64_t match_min = status->commit;
+    for (uint32_t i = 0; i < status->peer_count; i++)
+        if (status->peers[i].node != status->node_id && status->peers[i].match < match_min)
+            match_min = status->peers[i].match;
+    return status->commit - match_min;
+}
+
+/* What the log and the loop did is the engine's, so that any group tells it. */
+static void send_result(struct replica *replica, bool is_read)
+{
+    static struct sum main_sum, reads;
+    static const struct load_result nothing;
+    const struct load_result *r = replica->client_count ? &replica->clients[0].result : &nothing;
     const struct rr_group_status *a = &r->before, *b = &r->after;
-    uint64_t match_min = b->commit;
-    for (uint32_t i = 0; i < b->peer_count; i++)
-        if (b->peers[i].node != b->node_id && b->peers[i].match < match_min)
-            match_min = b->peers[i].match;
-    bool steady = a->term == b->term && a->role == RR_STATE_LEADER && b->role == RR_STATE_LEADER;
+    add_up(replica, is_read, &main_sum);
+    add_up(replica, true, &reads);
     control_send(
         &replica->control,
         "result completed=%llu failed=%llu seconds=%.6f steady=%d p50=%.1f p99=%.1f "
         "p999=%.1f max=%.1f writes=%llu entries=%llu padded=%llu recycled=%llu zeroed=%llu "
-        "enters=%llu wakes=%llu lag=%llu",
-        (unsigned long long)r->completed, (unsigned long long)r->failed, r->seconds, steady,
-        histogram_us(&r->latency, 5000), histogram_us(&r->latency, 9900),
-        histogram_us(&r->latency, 9990), (double)r->latency.max_ns / 1000.0,
+        "enters=%llu wakes=%llu lag=%llu reads=%llu read_p50=%.1f read_p99=%.1f",
+        (unsigned long long)main_sum.completed, (unsigned long long)main_sum.failed, r->seconds,
+        main_sum.is_steady, histogram_us(&main_sum.latency, 5000),
+        histogram_us(&main_sum.latency, 9900), histogram_us(&main_sum.latency, 9990),
+        (double)main_sum.latency.max_ns / 1000.0,
         (unsigned long long)(b->durable_writes - a->durable_writes),
         (unsigned long long)(b->entries_written - a->entries_written),
         (unsigned long long)(b->wal_padded_bytes - a->wal_padded_bytes),
         (unsigned long long)(b->segments_recycled - a->segments_recycled),
         (unsigned long long)(b->segments_zeroed - a->segments_zeroed),
         (unsigned long long)(b->enter_count - a->enter_count),
-        (unsigned long long)(b->wake_count - a->wake_count),
-        (unsigned long long)(b->commit - match_min));
+        (unsigned long long)(b->wake_count - a->wake_count), (unsigned long long)lag_of(b),
+        (unsigned long long)reads.completed, histogram_us(&reads.latency, 5000),
+        histogram_us(&reads.latency, 9900));
 }
 
 static void answer_run(struct replica *replica, const char *line)
 {
     char shape[32] = "";
-    uint64_t size = 0, warmup = 0, window = 0;
+    uint64_t size = 0, warmup = 0, window = 0, depth = 0, reads = 0;
     control_word(line, "shape", shape, sizeof(shape));
+    control_u64(line, "depth", &depth);
+    control_u64(line, "reads", &reads);
     if (!control_u64(line, "size", &size) || !control_u64(line, "warmup", &warmup) ||
         !control_u64(line, "window", &window) || load_shape_find(shape) == LOAD_SHAPES) {
         control_send(&replica->control, "error a run needs shape, size, warmup and window");
         return;
     }
-    replica->request = (struct load_request){load_shape_find(shape), (uint32_t)size,
-                                             (uint32_t)warmup, (uint32_t)window};
-    pthread_t client;
-    atomic_store(&replica->is_running, true);
-    if (pthread_create(&client, NULL, run_load, replica) != 0) {
-        control_send(&replica->control, "error no thread for the client");
-        return;
+    struct load_request request = {.shape = load_shape_find(shape),
+                                   .size = (uint32_t)size,
+                                   .depth = (uint32_t)depth,
+                                   .warmup_ms = (uint32_t)warmup,
+                                   .window_ms = (uint32_t)window};
+    if (!start_clients(replica, &request, (uint32_t)reads)) {
+        control_send(&replica->control, "error no thread for a client");
+        exit(1); /* the others cannot be called back */
     }
-    struct timespec pause = {0, PROGRESS_MS * 1000000L};
-    while (atomic_load(&replica->is_running)) {
-        nanosleep(&pause, NULL);
-        control_send(&replica->control, "progress completed=%llu",
-                     (unsigned long long)load_progress(replica->load));
-    }
-    pthread_join(client, NULL);
-    send_result(replica);
+    await_clients(replica);
+    send_result(replica, load_is_read(request.shape));
 }
 
 int replica_main(const struct replica_options *options)
@@ -256,7 +295,6 @@ int replica_main(const struct replica_options *options)
     static struct replica replica;
     struct rr_error error = {0};
     control_child(&replica.control);
-    replica.load = load_new();
     if (!open_replica(&replica, options, &error)) {
         control_send(&replica.control, "error %s", error.message);
         return 1;
@@ -274,6 +312,9 @@ int replica_main(const struct replica_options *options)
             control_send(&replica.control, "error unknown command");
     }
     rr_engine_close(replica.engine, RR_CLOSE_ABORT);
-    load_free(replica.load);
+    for (uint32_t i = 0; i < replica.group_count; i++) {
+        load_free(replica.groups[i].writer);
+        load_free(replica.groups[i].reader);
+    }
     return 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A child process of rr-bench that is one replica: an engine with one group, a small state machine,
- * and the load generator that runs when this replica leads. Commands come over the control channel:
- * status, run, quit.
+ * A child process of rr-bench that is one replica: an engine with one group or many, small state
+ * machines, and the load generators. Writes run for the groups that this replica leads, reads for
+ * all. Commands come over the control channel: status, run, quit.
  */
 #ifndef RR_BENCH_REPLICA_H
 #define RR_BENCH_REPLICA_H
@@ -10,7 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BENCH_NODES_MAX 3
+#define BENCH_NODES_MAX  3
+#define BENCH_GROUPS_MAX 64
 
 struct replica_options {
     uint64_t id;
@@ -18,6 +19,8 @@ struct replica_options {
     const char *dir;
     uint32_t node_count;
     uint16_t ports[BENCH_NODES_MAX];
+    uint32_t group_count;
+    uint64_t ballast_bytes; /* of each state machine */
     bool apply_inline;
 };
 

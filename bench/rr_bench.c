@@ -4,6 +4,7 @@
  * machine could do. The same program is the orchestrator and, started by it, each replica and each
  * node of the floor.
  */
+#include "bench/features.h"
 #include "bench/floor_node.h"
 #include "bench/local.h"
 #include "bench/options.h"
@@ -59,6 +60,8 @@ static int bench(const struct bench_options *options)
     bool good;
     if (options->command == BENCH_FLOOR) {
         good = run_floor(options, dir);
+    } else if (options->command != BENCH_RUN) {
+        good = features_run(options, dir);
     } else {
         good = run_all(options, dir, &report);
         if (report.row_count > 0)

@@ -244,7 +244,9 @@ static bool run_rows(struct run *run, enum cluster_kind cluster)
     if (!wanted || is_interrupted)
         return true;
     announce(run, "starting replicas", 3);
-    if (!cluster_start(&run->engine, cluster, run->dir, BENCH_NODES_MAX))
+    if (!cluster_start(&run->engine, &(struct cluster_plan){.kind = cluster,
+                                                            .dir = run->dir,
+                                                            .node_count = BENCH_NODES_MAX}))
         return fail("engine", run->engine.error);
     if (cluster_status(&run->engine, run->engine.leader, line, sizeof(line))) {
         control_word(line, "backend", run->report->backend, sizeof(run->report->backend));
@@ -272,7 +274,9 @@ static void probe_flushes(struct run *run, const char *dir)
     announce(run, "probing flushes of", 1);
     char path[512];
     snprintf(path, sizeof(path), "%s/probe", dir);
-    if (cluster_start(&run->engine, CLUSTER_ENGINE_INLINE, path, 1) &&
+    if (cluster_start(
+            &run->engine,
+            &(struct cluster_plan){.kind = CLUSTER_ENGINE_INLINE, .dir = path, .node_count = 1}) &&
         device_flushes(&report->device, &before) &&
         cluster_run(&run->engine, "run shape=depth1 size=128 warmup=0 window=1000", &slice, NULL,
                     NULL) &&
@@ -287,7 +291,9 @@ static bool start_floor(struct run *run, uint32_t search_ms, bool print)
     struct slice best;
     snprintf(path, sizeof(path), "%s/floor", run->dir);
     announce(run, "searching the floor's best of", 36);
-    if (!cluster_start(&run->floor, CLUSTER_FLOOR, path, BENCH_NODES_MAX))
+    if (!cluster_start(&run->floor, &(struct cluster_plan){.kind = CLUSTER_FLOOR,
+                                                           .dir = path,
+                                                           .node_count = BENCH_NODES_MAX}))
         return fail("floor", run->floor.error);
     if (!floor_search(&run->floor, search_ms, print, &run->winner, &best))
         return fail("floor", run->floor.error);
