@@ -268,6 +268,21 @@ bool group_rewrite(struct rr_group *group)
     return true;
 }
 
+/* The entries behind the snapshot are kept for slow followers as a courtesy. When they are what
+ * holds the budget, and there is nothing newer to take a snapshot of, nothing else would ever end
+ * it: no entry could be proposed. */
+static void drop_trail(struct rr_group *group)
+{
+    struct log_cache *log = &group->log;
+    uint64_t index = log->snapshot->snapshot.metadata.index;
+    if (log->first > index || group->snapshot.work != SNAPSHOT_IDLE)
+        return;
+    log_cache_compact(log, index + 1);
+    int rc = group_stage_state(group);
+    if (rc != 0)
+        group_stop(group, rc);
+}
+
 void group_snapshot_policy(struct rr_group *group)
 {
     struct wal *wal = group->engine->wal;
@@ -290,6 +305,8 @@ void group_snapshot_policy(struct rr_group *group)
     if (wants_rewrite && !is_due)
         group->trail_index = 0; /* only what lies behind the snapshot may stay */
     bool is_worth = group->apply.submitted_index > group->log.snapshot->snapshot.metadata.index;
+    if (wants_rewrite && !is_worth && !group->error)
+        drop_trail(group);
     /* While a received snapshot waits to be durable, the state machine is still behind it. */
     if ((is_due || (wants_rewrite && !group->is_snapshot_too_large)) && is_worth && !group->error &&
         group->snapshot.work == SNAPSHOT_IDLE)
