@@ -94,6 +94,8 @@ void sim_net_corrupt(struct sim *sim, uint32_t per_million);
 void sim_disk_error(struct sim *sim, uint32_t number, int err, uint64_t countdown);
 /* The n-th read from now on fails with -EIO. */
 void sim_disk_read_error(struct sim *sim, uint32_t number, uint64_t countdown);
+/* Has an ordered error not struck yet? */
+bool sim_disk_will_fail(const struct sim *sim, uint32_t number);
 /* Nothing the disk is asked to do completes, until it is healed; jobs of workers that use it wait
  * too. Blocking calls of the opening thread are not held: do not open or close a node meanwhile. */
 void sim_disk_hang(struct sim *sim, uint32_t number, bool hangs);
@@ -103,9 +105,9 @@ void sim_disk_lose_write(struct sim *sim, uint32_t number, uint64_t countdown, b
 /* The sector at this offset is damaged until it is written or repaired; -ENOENT: there is none. */
 int sim_damage(struct sim *sim, uint32_t number, const char *path, uint64_t offset,
                enum sim_damage how);
-/* From this offset on. */
-void sim_damage_repair(struct sim *sim, uint32_t number, const char *path, uint64_t offset);
-void sim_damage_repair_all(struct sim *sim, uint32_t number);
+/* Asks about each damaged sector, by its file and offset, whether it stays so; NULL: none does. */
+void sim_damage_filter(struct sim *sim, uint32_t number,
+                       bool (*stays)(void *ctx, const char *path, uint64_t offset), void *ctx);
 bool sim_is_damaged(const struct sim *sim, uint32_t number);
 void sim_disk_capacity(struct sim *sim, uint32_t number, uint64_t bytes);
 /* Sum of the sizes of all files. */

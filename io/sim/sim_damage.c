@@ -54,6 +54,20 @@ void damage_clear(struct inode *inode, uint64_t first, uint64_t end)
     }
 }
 
+void damage_filter(struct inode *inode, const char *path,
+                   bool (*stays)(void *ctx, const char *path, uint64_t offset), void *ctx)
+{
+    for (struct disk_damage **at = &inode->damage; *at;) {
+        struct disk_damage *damage = *at;
+        if (stays && stays(ctx, path, damage->sector * DISK_SECTOR)) {
+            at = &damage->next;
+            continue;
+        }
+        *at = damage->next;
+        free(damage);
+    }
+}
+
 static void show(const struct disk_damage *damage, uint8_t *buf, uint64_t from, uint64_t to,
                  uint64_t offset)
 {

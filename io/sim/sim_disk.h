@@ -107,6 +107,8 @@ void damage_add(struct disk *disk, struct inode *inode, uint64_t sector, enum si
                 const uint8_t *bytes);
 /* Sectors in [first, end) are as they should be again. */
 void damage_clear(struct inode *inode, uint64_t first, uint64_t end);
+void damage_filter(struct inode *inode, const char *path,
+                   bool (*stays)(void *ctx, const char *path, uint64_t offset), void *ctx);
 /* `buf` holds what the cache says of this range. 0, or -EIO. */
 int damage_show(const struct inode *inode, uint8_t *buf, size_t size, uint64_t offset);
 /* NULL if no such name would survive. */

@@ -68,6 +68,12 @@ void sim_disk_read_error(struct sim *sim, uint32_t number, uint64_t countdown)
     machine_at(sim, number)->read_error_countdown = countdown;
 }
 
+bool sim_disk_will_fail(const struct sim *sim, uint32_t number)
+{
+    const struct machine *machine = machine_at(sim, number);
+    return machine->error_countdown != 0 || machine->read_error_countdown != 0;
+}
+
 void sim_disk_hang(struct sim *sim, uint32_t number, bool hangs)
 {
     struct machine *machine = machine_at(sim, number);
@@ -132,25 +138,19 @@ int sim_damage(struct sim *sim, uint32_t number, const char *path, uint64_t offs
     return 0;
 }
 
-void sim_damage_repair(struct sim *sim, uint32_t number, const char *path, uint64_t offset)
-{
-    struct inode *inode = disk_durable_find(&machine_at(sim, number)->disk, path);
-    if (inode)
-        damage_clear(inode, offset / DISK_SECTOR, UINT64_MAX);
-}
-
-void sim_damage_repair_all(struct sim *sim, uint32_t number)
+void sim_damage_filter(struct sim *sim, uint32_t number,
+                       bool (*stays)(void *ctx, const char *path, uint64_t offset), void *ctx)
 {
     struct disk *disk = &machine_at(sim, number)->disk;
-    for (size_t i = 0; i < disk->inode_count; i++)
-        damage_clear(disk->inodes[i], 0, UINT64_MAX);
+    for (size_t i = 0; i < disk->now.count; i++)
+        damage_filter(disk->now.names[i].inode, disk->now.names[i].path, stays, ctx);
 }
 
 bool sim_is_damaged(const struct sim *sim, uint32_t number)
 {
     const struct disk *disk = &machine_at(sim, number)->disk;
-    for (size_t i = 0; i < disk->inode_count; i++)
-        if (disk->inodes[i]->damage)
+    for (size_t i = 0; i < disk->now.count; i++)
+        if (disk->now.names[i].inode->damage)
             return true;
     return false;
 }

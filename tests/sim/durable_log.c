@@ -13,12 +13,13 @@
 
 void durable_log_init(struct durable_log *log, struct sim *sim, uint32_t machine, const char *dir)
 {
-    *log = (struct durable_log){.sim = sim, .machine = machine, .dir = dir, .first_index = 1};
+    *log = (struct durable_log){.sim = sim, .machine = machine, .dir = dir};
 }
 
 void durable_log_fini(struct durable_log *log)
 {
-    free(log->entries);
+    for (uint32_t i = 0; i < PLAN_GROUPS_MAX; i++)
+        free(log->groups[i].entries);
     free(log->payload);
 }
 
@@ -32,51 +33,67 @@ static int64_t read_segment(const struct durable_log *log, uint64_t segment, voi
 }
 
 /* Room for `index`; an entry of term 0 is not known. */
-static void reserve(struct durable_log *log, uint64_t index)
+static void reserve(struct durable_group *group, uint64_t index)
 {
-    if (index < log->entry_cap)
+    if (index < group->entry_cap)
         return;
-    uint64_t cap = rr_max_u64(2 * log->entry_cap, index + 1024);
-    log->entries = realloc(log->entries, cap * sizeof(log->entries[0]));
-    RR_ASSERT(log->entries);
-    memset(log->entries + log->entry_cap, 0, (cap - log->entry_cap) * sizeof(log->entries[0]));
-    log->entry_cap = cap;
+    uint64_t cap = rr_max_u64(2 * group->entry_cap, index + 1024);
+    group->entries = realloc(group->entries, cap * sizeof(group->entries[0]));
+    RR_ASSERT(group->entries);
+    memset(group->entries + group->entry_cap, 0,
+           (cap - group->entry_cap) * sizeof(group->entries[0]));
+    group->entry_cap = cap;
 }
 
-static void take_entry(struct durable_log *log, uint64_t index, const struct rr_entry *entry)
+/* Which of the groups a section is about. */
+static uint32_t slot_of(const struct durable_log *log, const struct wal_section *section)
 {
-    reserve(log, index);
-    log->entries[index] =
+    uint64_t slot = section->group - log->first_group;
+    if (slot >= log->group_count)
+        failure_report("machine %u: a durable write is about group %llu, which nobody opened",
+                       log->machine, (unsigned long long)section->group);
+    return (uint32_t)slot;
+}
+
+static void take_entry(struct durable_log *log, uint32_t slot, uint64_t index,
+                       const struct rr_entry *entry)
+{
+    struct durable_group *group = &log->groups[slot];
+    reserve(group, index);
+    group->entries[index] =
         (struct durable_entry){entry->term, hash_bytes(entry->type, entry->data, entry->size)};
     if (log->on_entry)
-        log->on_entry(log->ctx, index, &log->entries[index]);
+        log->on_entry(log->ctx, slot, index, &group->entries[index]);
 }
 
 static void take_entries(struct durable_log *log, const struct wal_section_walk *walk)
 {
     const uint8_t *at = walk->body, *end = walk->body + walk->section.length;
     uint64_t index = walk->section.first_index;
+    uint32_t slot = slot_of(log, &walk->section);
+    struct durable_group *group = &log->groups[slot];
 
     /* What lies before the first state seen is leftovers of compacted times and may begin anywhere.
      */
-    if (!log->has_state && index > log->last_index + 1)
-        log->last_index = index - 1;
-    if (index > log->last_index + 1)
+    if (!group->has_state && index > group->last_index + 1)
+        group->last_index = index - 1;
+    if (index > group->last_index + 1)
         failure_report("machine %u: entries from %llu on became durable, but the log ends at %llu",
                        log->machine, (unsigned long long)index,
-                       (unsigned long long)log->last_index);
+                       (unsigned long long)group->last_index);
     for (uint32_t i = 0; i < walk->section.count; i++, index++) {
         struct rr_entry entry;
         if (rr_entry_decode(&at, end, NULL, &entry) != 0 || entry.index != index)
             failure_report("machine %u: a durable write holds something else than entry %llu",
                            log->machine, (unsigned long long)index);
-        take_entry(log, index, &entry);
+        take_entry(log, slot, index, &entry);
     }
-    log->last_index = index - 1;
+    group->last_index = index - 1;
 }
 
 static void take_state(struct durable_log *log, const struct wal_section_walk *walk)
 {
+    struct durable_group *group = &log->groups[slot_of(log, &walk->section)];
     size_t size = wal_state_ids_size(&walk->section);
     uint64_t *ids = malloc(size);
     struct wal_state state;
@@ -85,22 +102,37 @@ static void take_state(struct durable_log *log, const struct wal_section_walk *w
     if (wal_state_decode(&walk->section, walk->body, ids, size, &state) != 0)
         failure_report("machine %u: a durable write holds a state that cannot be read",
                        log->machine);
-    log->has_state = true;
-    log->term = state.hard_state.term;
-    log->vote = state.hard_state.vote;
-    log->first_index = state.first_index;
-    log->last_index = state.last_index;
-    reserve(log, state.last_index);
+    group->has_state = true;
+    group->term = state.hard_state.term;
+    group->vote = state.hard_state.vote;
+    group->first_index = state.first_index;
+    group->last_index = state.last_index;
+    reserve(group, state.last_index);
     free(ids);
 }
 
 /* What follows of it begins with a state. */
-static void take_gone(struct durable_log *log)
+static void take_gone(struct durable_log *log, const struct wal_section_walk *walk)
 {
-    log->has_state = false;
-    log->term = log->vote = 0;
-    log->first_index = 1;
-    log->last_index = 0;
+    struct durable_group *group = &log->groups[slot_of(log, &walk->section)];
+    group->has_state = false;
+    group->term = group->vote = 0;
+    group->first_index = 1;
+    group->last_index = 0;
+}
+
+static void take_peer(struct durable_log *log, const struct wal_section_walk *walk)
+{
+    struct wal_peer peer;
+    uint32_t i = 0;
+
+    RR_ASSERT(walk->section.length == sizeof(peer));
+    memcpy(&peer, walk->body, sizeof(peer));
+    while (i < log->peer_count && log->peers[i].node != peer.node)
+        i++;
+    RR_ASSERT(i < DURABLE_PEERS_MAX);
+    log->peers[i] = peer;
+    log->peer_count = i == log->peer_count ? i + 1 : log->peer_count;
 }
 
 static void take_write(struct durable_log *log, const struct wal_header *header)
@@ -113,7 +145,9 @@ static void take_write(struct durable_log *log, const struct wal_header *header)
         else if (walk.section.kind == WAL_SECTION_STATE)
             take_state(log, &walk);
         else if (walk.section.kind == WAL_SECTION_GONE)
-            take_gone(log);
+            take_gone(log, &walk);
+        else if (walk.section.kind == WAL_SECTION_PEER)
+            take_peer(log, &walk);
     }
     if (walk.failed)
         failure_report("machine %u: write %llu is valid and cannot be read", log->machine,
@@ -121,29 +155,31 @@ static void take_write(struct durable_log *log, const struct wal_header *header)
 }
 
 /* The next write lies at this place: understands it and moves on. */
-static bool take_at(struct durable_log *log, uint64_t segment, uint64_t offset)
+static bool take_at(struct durable_log *log, struct durable_place at)
 {
     uint8_t bytes[sizeof(struct wal_header)];
     struct wal_header header;
 
-    if (read_segment(log, segment, bytes, sizeof(bytes), offset) != sizeof(bytes) ||
+    if (read_segment(log, at.segment, bytes, sizeof(bytes), at.offset) != sizeof(bytes) ||
         wal_header_check(bytes, wal_seed(log->instance), &header) != WAL_HEADER_VALID ||
-        header.epoch != segment || (log->has_last && !wal_header_follows(&log->last, &header)))
+        header.epoch != at.segment || (log->has_last && !wal_header_follows(&log->last, &header)))
         return false;
     if (header.length > log->payload_cap) {
         log->payload_cap = header.length;
         log->payload = realloc(log->payload, log->payload_cap);
         RR_ASSERT(log->payload);
     }
-    if (read_segment(log, segment, log->payload, header.length, offset + sizeof(bytes)) !=
+    if (read_segment(log, at.segment, log->payload, header.length, at.offset + sizeof(bytes)) !=
             (int64_t)header.length ||
         !wal_payload_check(&header, log->payload))
         return false;
     take_write(log, &header);
     log->last = header;
     log->has_last = true;
-    log->segment = segment;
-    log->offset = offset + wal_padded_size(&header);
+    log->next = (struct durable_place){at.segment, at.offset + wal_padded_size(&header)};
+    log->ends[header.seq % RR_ARRAY_SIZE(log->ends)] = log->next;
+    RR_ASSERT(header.seq - header.durable_seq < RR_ARRAY_SIZE(log->ends));
+    log->proven = log->ends[header.durable_seq % RR_ARRAY_SIZE(log->ends)];
     return true;
 }
 
@@ -162,15 +198,30 @@ static bool start_over(struct durable_log *log)
         oldest == 0)
         return false;
     log->has_last = false;
-    log->has_state = false;
-    if (log->entries)
-        memset(log->entries, 0, log->entry_cap * sizeof(log->entries[0]));
-    log->segment = oldest;
-    log->offset = 0;
-    log->first_index = 1;
-    log->last_index = 0;
+    log->next = (struct durable_place){oldest, 0};
+    memset(log->ends, 0, sizeof(log->ends));
+    for (uint32_t slot = 0; slot < log->group_count; slot++) {
+        struct durable_group *group = &log->groups[slot];
+        if (group->entries)
+            memset(group->entries, 0, group->entry_cap * sizeof(group->entries[0]));
+        group->has_state = false;
+        group->first_index = 1;
+        group->last_index = 0;
+    }
     log->reread_count++;
     return true;
+}
+
+void durable_log_begin(struct durable_log *log, uint64_t instance)
+{
+    RR_ASSERT(log->instance == 0 && instance != 0 && !log->has_last);
+    log->instance = instance;
+}
+
+void durable_log_end(struct durable_log *log)
+{
+    durable_log_advance(log);
+    log->instance = 0;
 }
 
 void durable_log_advance(struct durable_log *log)
@@ -181,16 +232,26 @@ void durable_log_advance(struct durable_log *log)
     if (log->instance == 0 || version == log->version)
         return;
     log->version = version;
-    if (!log->has_last || read_segment(log, log->segment, &byte, 1, 0) < 0)
+    if (!log->has_last || read_segment(log, log->next.segment, &byte, 1, 0) < 0)
         if (!start_over(log))
             return;
-    while (take_at(log, log->segment, log->offset) || take_at(log, log->segment + 1, 0))
+    while (take_at(log, log->next) ||
+           take_at(log, (struct durable_place){log->next.segment + 1, 0}))
         ;
 }
 
-bool durable_log_has(const struct durable_log *log, uint64_t index, uint64_t term)
+bool durable_log_has(const struct durable_log *log, uint32_t slot, uint64_t index, uint64_t term)
 {
-    if (index < log->first_index)
+    const struct durable_group *group = &log->groups[slot];
+    if (index < group->first_index)
         return true;
-    return index <= log->last_index && log->entries[index].term == term;
+    return index <= group->last_index && group->entries[index].term == term;
+}
+
+uint64_t durable_log_knows(const struct durable_log *log, uint64_t node)
+{
+    for (uint32_t i = 0; i < log->peer_count; i++)
+        if (log->peers[i].node == node)
+            return log->peers[i].boot;
+    return 0;
 }

@@ -15,7 +15,7 @@
 #include "tests/sim/durable_log.h"
 #include "tests/sim/plan.h"
 
-/* What the cluster did at one index, once known. */
+/* What a group did at one index, once known. */
 struct oracle_index {
     uint64_t committed_term; /* 0: not committed yet */
     uint64_t chain; /* of the state machine behind it; 0: no user entry, or not applied yet */
@@ -23,13 +23,15 @@ struct oracle_index {
 
 struct oracle_content; /* (index, term) → hash */
 
-struct oracle {
-    uint32_t node_count;
-    struct durable_log logs[PLAN_NODES_MAX];
-    uint64_t *votes[PLAN_NODES_MAX]; /* by term */
-    uint64_t vote_cap[PLAN_NODES_MAX];
-    uint64_t *leaders; /* by term */
-    uint64_t leader_cap;
+/* A table by number that only ever grows. */
+struct oracle_table {
+    uint64_t *values;
+    uint64_t cap;
+};
+
+struct oracle_group {
+    struct oracle_table votes[PLAN_NODES_MAX]; /* by term */
+    struct oracle_table leaders;               /* by term */
     struct oracle_index *indexes;
     uint64_t index_cap;
     struct oracle_content *contents; /* open addressing */
@@ -37,21 +39,33 @@ struct oracle {
     uint64_t content_cap;
     uint64_t commit_max;
     uint64_t acknowledged_max;
+};
+
+struct oracle {
+    uint32_t node_count;
+    struct durable_log logs[PLAN_NODES_MAX];
+    struct oracle_group groups[PLAN_GROUPS_MAX];
     uint64_t vote_count;
     uint64_t election_count;
 };
 
-void oracle_init(struct oracle *oracle, struct sim *sim, uint32_t node_count,
+/* Who speaks, and about which group. Nodes count from 1, as machines do. */
+struct oracle_source {
+    uint32_t node;
+    uint32_t slot;
+};
+
+void oracle_init(struct oracle *oracle, struct sim *sim, const struct plan *plan,
                  const char *const *dirs);
 void oracle_fini(struct oracle *oracle);
-/* Nodes count from 1 here, as machines do. */
-void oracle_vote(struct oracle *oracle, uint32_t node, uint64_t term, uint64_t vote);
-void oracle_leader(struct oracle *oracle, uint32_t node, uint64_t term);
-void oracle_commit(struct oracle *oracle, uint32_t node, uint64_t index, uint64_t term);
-void oracle_apply(struct oracle *oracle, uint32_t node, uint64_t index, uint64_t chain);
+void oracle_vote(struct oracle *oracle, struct oracle_source from, uint64_t term, uint64_t vote);
+void oracle_leader(struct oracle *oracle, struct oracle_source from, uint64_t term);
+void oracle_commit(struct oracle *oracle, struct oracle_source from, uint64_t index, uint64_t term);
+void oracle_apply(struct oracle *oracle, struct oracle_source from, uint64_t index, uint64_t chain);
 /* The state behind `index` was installed. */
-void oracle_restore(struct oracle *oracle, uint32_t node, uint64_t index, uint64_t chain);
-void oracle_acknowledge(struct oracle *oracle, uint32_t node, uint64_t index, uint64_t term,
-                        uint64_t chain);
+void oracle_restore(struct oracle *oracle, struct oracle_source from, uint64_t index,
+                    uint64_t chain);
+void oracle_acknowledge(struct oracle *oracle, struct oracle_source from, uint64_t index,
+                        uint64_t term, uint64_t chain);
 
 #endif

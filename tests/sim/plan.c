@@ -66,19 +66,11 @@ static void make_faults(struct plan *p, struct sim_stream *s)
     if (stream_chance(s, 1, 12)) /* a calm run */
         return;
     p->fault_interval_ns = PICK(s, 50, 200, 500, 1500) * MS;
-    p->kills = flip(s);
-    p->power_losses = flip(s);
-    p->crashes_of_all = flip(s);
-    p->crashes_at_io = flip(s);
-    p->crashes_in_recovery = flip(s);
-    p->cuts = flip(s);
-    p->one_way_cuts = flip(s);
-    p->slow_disks = flip(s);
-    p->short_writes = flip(s);
-    p->full_disks = flip(s);
-    p->disk_errors = flip(s);
-    p->orderly_restarts = flip(s);
     p->down_max_ns = PICK(s, 5, 100, 1000) * MS;
+    uint64_t only = stream_chance(s, 1, 12) ? stream_below(s, 22) : UINT64_MAX, nth = 0;
+#define X(name) p->name = only == UINT64_MAX ? flip(s) : nth++ == only;
+    PLAN_FAULTS(X)
+#undef X
 }
 
 static void make_clients(struct plan *p, struct sim_stream *s)
@@ -98,7 +90,7 @@ static void make_readers(struct plan *p)
 
     p->reads = stream_chance(&s, 3, 4);
     p->group.read_queue_entries = (uint32_t)PICK(&s, 2, 64, 1024);
-    p->group.lease_reads = stream_chance(&s, 1, 3);
+    p->group.lease_reads = stream_chance(&s, 1, 3) && !p->clock_skew; /* which they exclude */
 }
 
 void plan_make(struct plan *plan, uint64_t seed)
@@ -107,6 +99,7 @@ void plan_make(struct plan *plan, uint64_t seed)
 
     *plan = (struct plan){.seed = seed};
     plan->node_count = (uint32_t)PICK(&s, 1, 3, 3, 3, 3, 5, 5);
+    plan->group_count = 1;
     make_limits(plan, &s);
     make_faults(plan, &s);
     make_clients(plan, &s);
@@ -121,6 +114,8 @@ void plan_make_crash_at(struct plan *plan, uint64_t seed, uint64_t crash_at)
     plan->crash_at = crash_at;
     plan->fault_interval_ns = 0;
     plan->crashes_in_recovery = false;
+    plan->clock_skew = false;
+    plan->corrupt_bytes = false;
     plan->down_max_ns = 10 * MS;
     plan->propose_interval_ns = 10 * MS;
     plan->proposes_in_callbacks = false;
@@ -147,14 +142,12 @@ void plan_print(const struct plan *p)
            p->group.tick_ms, p->group.election_ticks,
            (unsigned long long)p->group.snapshot_log_bytes / KIB, p->snapshot_bytes,
            p->group.apply_inline ? "inline" : "threaded");
-    printf("  a fault each %llu ms:%s%s%s%s%s%s%s%s%s%s%s%s%s\n",
-           (unsigned long long)(p->fault_interval_ns / MS), p->kills ? " kills" : "",
-           p->power_losses ? " power-losses" : "", p->crashes_of_all ? " of-all" : "",
-           p->crashes_at_io ? " at-io" : "", p->crashes_in_recovery ? " in-recovery" : "",
-           p->cuts ? " cuts" : "", p->one_way_cuts ? " one-way-cuts" : "",
-           p->slow_disks ? " slow-disks" : "", p->short_writes ? " short-writes" : "",
-           p->full_disks ? " full-disks" : "", p->disk_errors ? " disk-errors" : "",
-           p->orderly_restarts ? " orderly-restarts" : "", p->buffered_disks ? " buffered" : "");
+    printf("  a fault each %llu ms:%s", (unsigned long long)(p->fault_interval_ns / MS),
+           p->buffered_disks ? " buffered_disks" : "");
+#define X(name) printf("%s", p->name ? " " #name : "");
+    PLAN_FAULTS(X)
+#undef X
+    printf("\n");
     printf("  clients: each %llu us, %s%u, sizes to %u\n",
            (unsigned long long)(p->propose_interval_ns / 1000),
            p->outstanding_max ? "closed loop of " : "open loop, burst ",

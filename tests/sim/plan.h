@@ -11,31 +11,49 @@
 
 #include <stdbool.h>
 
-#define PLAN_NODES_MAX 5u
+#define PLAN_NODES_MAX  7u /* machines */
+#define PLAN_GROUPS_MAX 8u
+
+/* X(class of faults) */
+#define PLAN_FAULTS(X)                                                                             \
+    X(kills)                                                                                       \
+    X(power_losses)                                                                                \
+    X(crashes_of_all) /* some of those strike everybody */                                         \
+    X(crashes_at_io)                                                                               \
+    X(crashes_in_recovery)                                                                         \
+    X(orderly_restarts)                                                                            \
+    X(pauses) /* as SIGSTOP */                                                                     \
+    X(clock_skew)                                                                                  \
+    X(cuts)                                                                                        \
+    X(one_way_cuts)                                                                                \
+    X(flaps)         /* links that come and go */                                                  \
+    X(corrupt_bytes) /* on the way */                                                              \
+    X(slow_disks)                                                                                  \
+    X(hung_disks)                                                                                  \
+    X(full_disks)                                                                                  \
+    X(short_writes)                                                                                \
+    X(disk_errors) /* of writes and syncs */                                                       \
+    X(read_errors)                                                                                 \
+    X(damage)      /* sectors rot, on a minority of the disks */                                   \
+    X(lost_writes) /* acknowledged, and written nowhere or elsewhere; a minority */                \
+    X(rollbacks)   /* an older copy takes a directory's place; a minority */                       \
+    X(wipes)       /* an empty one does; a minority */
 
 struct plan {
     uint64_t seed;
-    uint32_t node_count;
+    uint32_t node_count;  /* machines */
+    uint32_t group_count; /* with ids from group.group_id on */
 
     /* limits of the nodes */
     struct rr_engine_options engine;
     struct rr_group_options group;
     uint32_t snapshot_bytes; /* of the state machine */
 
-    /* faults; an interval of 0: none of this class */
-    uint64_t fault_interval_ns; /* mean time between two faults */
-    bool kills;
-    bool power_losses;
-    bool crashes_of_all;
-    bool crashes_at_io;
-    bool crashes_in_recovery;
-    bool cuts;
-    bool one_way_cuts;
-    bool slow_disks;
-    bool short_writes;
-    bool full_disks;
-    bool disk_errors;
-    bool orderly_restarts;
+    /* faults */
+    uint64_t fault_interval_ns; /* mean time between two; 0: none at all */
+#define X(name) bool name;
+    PLAN_FAULTS(X)
+#undef X
     bool buffered_disks; /* no O_DIRECT */
     uint64_t down_max_ns;
     uint64_t crash_at; /* node 1's first process dies at this I/O, its second in recovery; 0: no */
@@ -54,5 +72,10 @@ void plan_make(struct plan *plan, uint64_t seed);
 /* One node and no other fault: small enough to crash at each of its I/Os in turn. */
 void plan_make_crash_at(struct plan *plan, uint64_t seed, uint64_t crash_at);
 void plan_print(const struct plan *plan);
+
+static inline uint64_t plan_election_ns(const struct plan *plan)
+{
+    return (uint64_t)plan->group.election_ticks * plan->group.tick_ms * 1000000;
+}
 
 #endif

@@ -7,7 +7,7 @@
 
 typedef unsigned long long ull;
 
-void readers_init(struct readers *readers, uint64_t seed, const struct oracle *oracle)
+void readers_init(struct readers *readers, uint64_t seed, const struct oracle_group *oracle)
 {
     *readers = (struct readers){.oracle = oracle, .chance = stream_make(seed, 0x4ead)};
 }
@@ -43,7 +43,7 @@ static void ask_stale(struct readers *readers, const struct workload_target *tar
     if (applied < floor || state < floor)
         failure_report("a read of node %u, at most %u ms old, is promised %llu, its state is "
                        "%llu, and %llu had been acknowledged",
-                       target->node, bound_ms, (ull)applied, (ull)state, (ull)floor);
+                       target->source.node, bound_ms, (ull)applied, (ull)state, (ull)floor);
 }
 
 static struct reading *find(struct readers *readers, uint64_t tag)
@@ -67,10 +67,7 @@ void readers_ask(struct readers *readers, const struct workload_target *target, 
     if (!reading)
         return;
     uint64_t tag = READERS_TAG | ++readers->last_tag;
-    *reading = (struct reading){.tag = tag,
-                                .floor = floor_now(readers),
-                                .node = target->node,
-                                .incarnation = target->incarnation};
+    *reading = (struct reading){.tag = tag, .floor = floor_now(readers), .target = *target};
     readers->pending_count++;
     int rc = rr_read_index(target->group, tag, (uint32_t)stream_between(&readers->chance, 1, 3000));
     if (rc == 0)
@@ -86,9 +83,10 @@ void readers_complete(struct readers *readers, const struct workload_target *tar
 {
     struct reading *reading = find(readers, completion->tag);
 
-    if (completion->kind != RR_COMPLETION_READ || !reading || reading->node != target->node ||
-        reading->incarnation != target->incarnation)
-        failure_report("node %u completes a read again, or one that is not its own", target->node);
+    if (completion->kind != RR_COMPLETION_READ || !reading ||
+        !workload_same_target(&reading->target, target))
+        failure_report("node %u completes a read again, or one that is not its own",
+                       target->source.node);
     reading->tag = 0;
     readers->pending_count--;
     switch (completion->status) {
@@ -97,7 +95,8 @@ void readers_complete(struct readers *readers, const struct workload_target *tar
         if (state < reading->floor || completion->index < reading->floor)
             failure_report("a read of node %u has index %llu and sees %llu; when it was asked "
                            "%llu had been acknowledged",
-                           target->node, (ull)completion->index, (ull)state, (ull)reading->floor);
+                           target->source.node, (ull)completion->index, (ull)state,
+                           (ull)reading->floor);
         readers->seen = rr_max_u64(readers->seen, state);
         break;
     case RR_E_NOT_LEADER:
@@ -114,8 +113,7 @@ void readers_forget(struct readers *readers, const struct workload_target *targe
 {
     for (uint32_t i = 0; i < READERS_PENDING_MAX; i++) {
         struct reading *reading = &readers->pending[i];
-        if (reading->tag == 0 || reading->node != target->node ||
-            reading->incarnation != target->incarnation)
+        if (reading->tag == 0 || !workload_same_target(&reading->target, target))
             continue;
         reading->tag = 0;
         readers->pending_count--;

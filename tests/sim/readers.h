@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Clients that read. A state here is a prefix of the log, so reads are linearizable exactly if each
- * sees at least what was acknowledged, and what any completed read had seen, when it was asked: the
- * floor. A stale read is held to the floor of its bound before.
+ * Clients that read of one group. A state here is a prefix of the log, so reads are linearizable if
+ * and only if each sees at least what was acknowledged, and what any completed read had seen, when
+ * it was asked: the floor. A stale read is held to the floor of its bound before.
  */
 #ifndef RR_TESTS_SIM_READERS_H
 #define RR_TESTS_SIM_READERS_H
@@ -20,8 +20,7 @@
 struct reading {
     uint64_t tag; /* 0: free */
     uint64_t floor;
-    uint32_t node;
-    uint32_t incarnation;
+    struct workload_target target;
 };
 
 struct floor_sample {
@@ -30,7 +29,7 @@ struct floor_sample {
 };
 
 struct readers {
-    const struct oracle *oracle;
+    const struct oracle_group *oracle;
     struct sim_stream chance;
     struct reading pending[READERS_PENDING_MAX];
     uint32_t pending_count;
@@ -41,7 +40,7 @@ struct readers {
     uint64_t done_count, failed_count, stale_count; /* stale_count: that were allowed */
 };
 
-void readers_init(struct readers *readers, uint64_t seed, const struct oracle *oracle);
+void readers_init(struct readers *readers, uint64_t seed, const struct oracle_group *oracle);
 /* A read, or a stale one, of the process whose state machine's last user entry is `state`. */
 void readers_ask(struct readers *readers, const struct workload_target *target, uint64_t now_ns,
                  uint64_t state);

@@ -84,21 +84,18 @@ static void play(uint64_t seed, const struct arguments *arguments, struct world_
 
 static void add(struct world_result *sum, const struct world_result *one)
 {
-    sum->counts.kills += one->counts.kills;
-    sum->counts.power_losses += one->counts.power_losses;
-    sum->counts.crashes_at_io += one->counts.crashes_at_io;
-    sum->counts.cuts += one->counts.cuts;
-    sum->counts.slow_disks += one->counts.slow_disks;
-    sum->counts.full_disks += one->counts.full_disks;
-    sum->counts.disk_errors += one->counts.disk_errors;
+#define X(name) sum->counts.name += one->counts.name;
+    WORLD_COUNTS(X)
+#undef X
     sum->counts.restores += one->counts.restores;
     sum->counts.segments_recycled += one->counts.segments_recycled;
-    sum->counts.orderly_restarts += one->counts.orderly_restarts;
     sum->events += one->events;
     sum->virtual_ns += one->virtual_ns;
     sum->acknowledged += one->acknowledged;
     sum->reads += one->reads;
     sum->elections += one->elections;
+    if (one->healed_ns > sum->healed_ns)
+        sum->healed_ns = one->healed_ns;
 }
 
 /* `seconds` of this process's own time: the machine may have others to serve. */
@@ -111,11 +108,11 @@ static void print_sum(const struct arguments *arguments, const struct world_resu
            "%llu snapshots restored, %llu segments recycled\n",
            (ull)(arguments->last - arguments->first + 1), (ull)sum->acknowledged, (ull)sum->reads,
            (ull)sum->elections, (ull)counts->restores, (ull)counts->segments_recycled);
-    printf("faults: %llu kills, %llu power losses, %llu crashes at an I/O, %llu cuts, %llu slow, "
-           "%llu full and %llu failing disks, %llu orderly restarts\n",
-           (ull)counts->kills, (ull)counts->power_losses, (ull)counts->crashes_at_io,
-           (ull)counts->cuts, (ull)counts->slow_disks, (ull)counts->full_disks,
-           (ull)counts->disk_errors, (ull)counts->orderly_restarts);
+    printf("faults:");
+#define X(name) printf(" %llu " #name, (ull)counts->name);
+    WORLD_COUNTS(X)
+#undef X
+    printf("; healed after at most %.1f s\n", (double)sum->healed_ns / 1e9);
     printf("%.0f virtual seconds in %.1f s, %.0f thousand events per second\n",
            (double)sum->virtual_ns / 1e9, seconds, (double)sum->events / 1e3 / seconds);
 }

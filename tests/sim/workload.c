@@ -72,7 +72,7 @@ static uint64_t offer(struct workload *workload, const struct workload_target *t
     *item = (struct rr_proposal){bytes, size, tag};
     workload->proposals[tag] = (struct proposal){.hash = hash_bytes(0, bytes, size),
                                                  .size = size,
-                                                 .node = target->node,
+                                                 .source = target->source,
                                                  .incarnation = target->incarnation};
     workload->pending++;
     return tag;
@@ -114,6 +114,12 @@ void workload_propose(struct workload *workload, const struct workload_target *t
         refuse(workload, items[i].tag, accepted);
 }
 
+static bool is_offered_to(const struct proposal *proposal, const struct workload_target *target)
+{
+    struct workload_target offered = {NULL, proposal->source, proposal->incarnation};
+    return workload_same_target(&offered, target);
+}
+
 static void complete_ok(struct workload *workload, const struct workload_target *target,
                         const struct rr_completion *completion, struct proposal *proposal)
 {
@@ -125,7 +131,7 @@ static void complete_ok(struct workload *workload, const struct workload_target 
     proposal->index = completion->index;
     proposal->state = PROPOSAL_DONE;
     workload->done_count++;
-    oracle_acknowledge(workload->oracle, target->node, completion->index, completion->term,
+    oracle_acknowledge(workload->oracle, target->source, completion->index, completion->term,
                        completion->result);
 }
 
@@ -136,10 +142,9 @@ void workload_complete(struct workload *workload, const struct workload_target *
         failure_report("a completion for proposal %llu, which was never made",
                        (ull)completion->tag);
     struct proposal *proposal = &workload->proposals[completion->tag];
-    if (proposal->state != PROPOSAL_PENDING || proposal->node != target->node ||
-        proposal->incarnation != target->incarnation)
+    if (proposal->state != PROPOSAL_PENDING || !is_offered_to(proposal, target))
         failure_report("node %u completes proposal %llu again, or one that is not its own",
-                       target->node, (ull)completion->tag);
+                       target->source.node, (ull)completion->tag);
     switch (completion->status) {
     case RR_OK:
         workload->pending--;
@@ -162,7 +167,7 @@ void workload_complete(struct workload *workload, const struct workload_target *
     }
 }
 
-void workload_apply(struct workload *workload, const struct rr_apply_entry *entry)
+void workload_apply(struct workload *workload, uint32_t slot, const struct rr_apply_entry *entry)
 {
     uint64_t tag;
 
@@ -175,6 +180,9 @@ void workload_apply(struct workload *workload, const struct rr_apply_entry *entr
     if (proposal->size != entry->size || proposal->hash != hash_bytes(0, entry->data, entry->size))
         failure_report("entry %llu holds other bytes than proposal %llu", (ull)entry->index,
                        (ull)tag);
+    if (proposal->source.slot != slot)
+        failure_report("entry %llu of group %u is proposal %llu, which was for group %u",
+                       (ull)entry->index, slot, (ull)tag, proposal->source.slot);
     if (proposal->state == PROPOSAL_REFUSED)
         failure_report("entry %llu is proposal %llu, which was refused", (ull)entry->index,
                        (ull)tag);
@@ -188,8 +196,7 @@ void workload_forget(struct workload *workload, const struct workload_target *ta
 {
     for (uint64_t tag = workload->count; tag > 0 && workload->pending > 0; tag--) {
         struct proposal *proposal = &workload->proposals[tag];
-        if (proposal->state != PROPOSAL_PENDING || proposal->node != target->node ||
-            proposal->incarnation != target->incarnation)
+        if (proposal->state != PROPOSAL_PENDING || !is_offered_to(proposal, target))
             continue;
         proposal->state = PROPOSAL_UNKNOWN;
         workload->pending--;

@@ -22,7 +22,7 @@ struct proposal {
     uint64_t hash;
     uint64_t index; /* where it was applied; 0: nowhere yet */
     uint32_t size;
-    uint32_t node;
+    struct oracle_source source; /* to whom it was offered, and for which group */
     uint32_t incarnation;
     enum proposal_state state;
 };
@@ -43,9 +43,17 @@ struct workload {
 /* Who is spoken to. */
 struct workload_target {
     struct rr_group *group;
-    uint32_t node;
+    struct oracle_source source;
     uint32_t incarnation;
 };
+
+/* The same process, and the same group of it? */
+static inline bool workload_same_target(const struct workload_target *a,
+                                        const struct workload_target *b)
+{
+    return a->source.node == b->source.node && a->source.slot == b->source.slot &&
+           a->incarnation == b->incarnation;
+}
 
 void workload_init(struct workload *workload, const struct plan *plan, struct oracle *oracle);
 void workload_fini(struct workload *workload);
@@ -54,7 +62,7 @@ void workload_propose(struct workload *workload, const struct workload_target *t
                       uint32_t count);
 void workload_complete(struct workload *workload, const struct workload_target *target,
                        const struct rr_completion *completion);
-void workload_apply(struct workload *workload, const struct rr_apply_entry *entry);
+void workload_apply(struct workload *workload, uint32_t slot, const struct rr_apply_entry *entry);
 /* This process is dead: what it had not told will never be told. */
 void workload_forget(struct workload *workload, const struct workload_target *target);
 

@@ -26,8 +26,9 @@ static enum sim_power_loss any_loss(struct world *world)
     return (enum sim_power_loss)stream_below(&world->chance, SIM_POWER_LOSS_COUNT);
 }
 
-static void crash(struct world *world, struct node *node, bool power, enum sim_power_loss how)
+void faults_crash(struct node *node, bool power, enum sim_power_loss how)
 {
+    struct world *world = node->world;
     if (!node->engine)
         return;
     world_say(world, "strike: node %u %s", node->number, power ? "loses its power" : "is killed");
@@ -36,19 +37,53 @@ static void crash(struct world *world, struct node *node, bool power, enum sim_p
     else
         sim_kill(world->sim, node->number);
     *(power ? &world->counts.power_losses : &world->counts.kills) += 1;
-    world_bury(world, node);
+    node_bury(node);
 }
 
-static void strike_crash(struct world *world, bool power)
+static void crash_some(struct world *world, bool power)
 {
     enum sim_power_loss how = any_loss(world);
 
     if (!world->plan.crashes_of_all || !stream_chance(&world->chance, 1, 4)) {
-        crash(world, any_node(world), power, how);
+        faults_crash(any_node(world), power, how);
         return;
     }
     for (uint32_t i = 0; i < world->plan.node_count; i++)
-        crash(world, &world->nodes[i], power, how);
+        faults_crash(&world->nodes[i], power, how);
+}
+
+static void strike_kill(struct world *world)
+{
+    crash_some(world, false);
+}
+
+static void strike_power_loss(struct world *world)
+{
+    crash_some(world, true);
+}
+
+static void strike_orderly_restart(struct world *world)
+{
+    struct node *node = any_node(world);
+    if (!node_listens(node) || node->answer_at != 0)
+        return;
+    world->counts.orderly_restarts++;
+    node_close(node);
+}
+
+/* The process stands still for a while, and then believes that no time went by. */
+static void strike_pause(struct world *world)
+{
+    struct node *node = any_node(world);
+    uint64_t ns = (1 + any_magnitude(world, 4000, 10)) * MS;
+
+    if (!node_listens(node))
+        return;
+    world_say(world, "strike: node %u is stopped for %llu ms", node->number,
+              (unsigned long long)(ns / MS));
+    world->counts.pauses++;
+    sim_pause(world->sim, node->number, true);
+    node->resume_at = sim_now(world->sim) + ns;
 }
 
 /* A crash waits for the n-th I/O from now on. */
@@ -77,7 +112,7 @@ static void cut(struct world *world, uint32_t from, uint32_t to, bool is_cut)
 
 /* One link, or all of one node, one way or both; in half of the strikes everything is joined again.
  */
-static void strike_cut(struct world *world, bool one_way)
+static void cut_some(struct world *world, bool one_way)
 {
     uint32_t count = world->plan.node_count;
     uint32_t a = any_node(world)->number, b = any_node(world)->number;
@@ -103,7 +138,36 @@ static void strike_cut(struct world *world, bool one_way)
     }
 }
 
-static void strike_disk(struct world *world)
+static void strike_cut(struct world *world)
+{
+    cut_some(world, false);
+}
+
+static void strike_one_way_cut(struct world *world)
+{
+    cut_some(world, true);
+}
+
+static void strike_flap(struct world *world)
+{
+    struct flap *flap = &world->flaps[stream_below(&world->chance, WORLD_FLAPS_MAX)];
+    uint32_t from = any_node(world)->number, to = any_node(world)->number;
+
+    if (flap->from != 0)
+        cut(world, flap->from, flap->to, false);
+    *flap = (struct flap){0};
+    if (from == to)
+        return;
+    uint64_t period = (1 + any_magnitude(world, 500, 9)) * MS;
+    world_say(world, "strike: the link from %u to %u comes and goes, each %llu ms", from, to,
+              (unsigned long long)(period / MS));
+    world->counts.flaps++;
+    *flap = (struct flap){from, to, period, sim_now(world->sim) + period, false};
+}
+
+/* ---- disks --------------------------------------------------------------- */
+
+static void strike_slow_disk(struct world *world)
 {
     struct node *node = any_node(world);
     bool is_slow = stream_chance(&world->chance, 2, 3);
@@ -113,6 +177,20 @@ static void strike_disk(struct world *world)
               (unsigned long long)(is_slow ? max / MS : 0));
     world->counts.slow_disks += is_slow;
     sim_disk_latency(world->sim, node->number, is_slow ? max / 4 : 50000, is_slow ? max : 300000);
+}
+
+static void strike_hung_disk(struct world *world)
+{
+    struct node *node = any_node(world);
+    uint64_t ns = (1 + any_magnitude(world, 10000, 10)) * MS;
+
+    if (node->answer_at != 0)
+        return;
+    world_say(world, "strike: disk of node %u hangs for %llu ms", node->number,
+              (unsigned long long)(ns / MS));
+    world->counts.hung_disks++;
+    sim_disk_hang(world->sim, node->number, true);
+    node->answer_at = sim_now(world->sim) + ns;
 }
 
 static void strike_short_writes(struct world *world)
@@ -150,66 +228,114 @@ static void strike_disk_error(struct world *world)
     sim_disk_error(world->sim, node->number, EIO, n);
 }
 
-static void strike_orderly_restart(struct world *world)
+static void strike_read_error(struct world *world)
 {
     struct node *node = any_node(world);
-    if (!node->engine)
-        return;
-    world->counts.orderly_restarts++;
-    world_close(world, node);
+    uint64_t n = 1 + any_magnitude(world, 64, 6);
+
+    world_say(world, "strike: read %llu of node %u will fail", (unsigned long long)n, node->number);
+    world->counts.read_errors++;
+    node->is_sick = true;
+    sim_disk_read_error(world->sim, node->number, n);
 }
+
+/* ---- choosing ------------------------------------------------------------ */
 
 void faults_strike(struct world *world)
 {
     const struct plan *plan = &world->plan;
+    const struct {
+        bool is_on;
+        void (*strike)(struct world *world);
+    } classes[] = {
+        {plan->kills, strike_kill},
+        {plan->power_losses, strike_power_loss},
+        {plan->crashes_at_io, strike_crash_at_io},
+        {plan->orderly_restarts, strike_orderly_restart},
+        {plan->pauses, strike_pause},
+        {plan->cuts, strike_cut},
+        {plan->one_way_cuts, strike_one_way_cut},
+        {plan->flaps, strike_flap},
+        {plan->slow_disks, strike_slow_disk},
+        {plan->hung_disks, strike_hung_disk},
+        {plan->full_disks, strike_full_disk},
+        {plan->short_writes, strike_short_writes},
+        {plan->disk_errors, strike_disk_error},
+        {plan->read_errors, strike_read_error},
+        {plan->damage, disks_strike_damage},
+        {plan->lost_writes, disks_strike_lost_write},
+        {plan->rollbacks, disks_strike_rollback},
+        {plan->wipes, disks_strike_wipe},
+    };
+    uint64_t at = stream_below(&world->chance, RR_ARRAY_SIZE(classes));
+    if (classes[at].is_on)
+        classes[at].strike(world);
+}
 
-    switch (stream_below(&world->chance, 10)) {
-    case 0:
-        if (plan->kills)
-            strike_crash(world, false);
-        break;
-    case 1:
-        if (plan->power_losses)
-            strike_crash(world, true);
-        break;
-    case 2:
-        if (plan->crashes_at_io)
-            strike_crash_at_io(world);
-        break;
-    case 3:
-        if (plan->cuts)
-            strike_cut(world, false);
-        break;
-    case 4:
-        if (plan->one_way_cuts)
-            strike_cut(world, true);
-        break;
-    case 5:
-        if (plan->slow_disks)
-            strike_disk(world);
-        break;
-    case 6:
-        if (plan->short_writes)
-            strike_short_writes(world);
-        break;
-    case 7:
-        if (plan->full_disks)
-            strike_full_disk(world);
-        break;
-    case 8:
-        if (plan->disk_errors)
-            strike_disk_error(world);
-        break;
-    default:
-        if (plan->orderly_restarts)
-            strike_orderly_restart(world);
-        break;
+/* ---- what ends by itself ------------------------------------------------- */
+
+static void resume(struct node *node)
+{
+    if (node->resume_at == 0)
+        return;
+    world_say(node->world, "node %u goes on", node->number);
+    node->resume_at = 0;
+    sim_pause(node->world->sim, node->number, false);
+}
+
+static void answer(struct node *node)
+{
+    if (node->answer_at == 0)
+        return;
+    world_say(node->world, "disk of node %u answers", node->number);
+    node->answer_at = 0;
+    sim_disk_hang(node->world->sim, node->number, false);
+}
+
+static void flap_link(struct world *world, struct flap *flap)
+{
+    flap->is_cut = !flap->is_cut;
+    flap->next_ns = sim_now(world->sim) + flap->period_ns;
+    sim_cut(world->sim, flap->from, flap->to, flap->is_cut);
+}
+
+void faults_tend(struct world *world)
+{
+    uint64_t now = sim_now(world->sim);
+
+    for (uint32_t i = 0; i < world->plan.node_count; i++) {
+        if (world->nodes[i].resume_at <= now)
+            resume(&world->nodes[i]);
+        if (world->nodes[i].answer_at <= now)
+            answer(&world->nodes[i]);
     }
+    for (uint32_t i = 0; i < WORLD_FLAPS_MAX; i++)
+        if (world->flaps[i].from != 0 && world->flaps[i].next_ns <= now)
+            flap_link(world, &world->flaps[i]);
+}
+
+uint64_t faults_next_time(const struct world *world)
+{
+    uint64_t next = UINT64_MAX;
+
+    for (uint32_t i = 0; i < world->plan.node_count; i++) {
+        const struct node *node = &world->nodes[i];
+        if (node->resume_at != 0)
+            next = rr_min_u64(next, node->resume_at);
+        if (node->answer_at != 0)
+            next = rr_min_u64(next, node->answer_at);
+    }
+    for (uint32_t i = 0; i < WORLD_FLAPS_MAX; i++)
+        if (world->flaps[i].from != 0)
+            next = rr_min_u64(next, world->flaps[i].next_ns);
+    return next;
 }
 
 void faults_heal(struct world *world)
 {
     world_say(world, "no more faults");
+    memset(world->flaps, 0, sizeof(world->flaps));
+    sim_net_corrupt(world->sim, 0);
     for (uint32_t from = 1; from <= world->plan.node_count; from++) {
         for (uint32_t to = 1; to <= world->plan.node_count; to++)
             cut(world, from, to, false);
@@ -217,7 +343,11 @@ void faults_heal(struct world *world)
         sim_disk_short_writes(world->sim, from, 0);
         sim_disk_capacity(world->sim, from, UINT64_MAX);
         sim_disk_error(world->sim, from, EIO, 0);
+        sim_disk_read_error(world->sim, from, 0);
+        sim_disk_lose_write(world->sim, from, 0, false);
         world->nodes[from - 1].is_full = false;
         sim_crash_at_io(world->sim, from, 0, false, SIM_KEEP_ALL);
+        resume(&world->nodes[from - 1]);
+        answer(&world->nodes[from - 1]);
     }
 }
