@@ -108,15 +108,6 @@ void send_queue_push(struct send_queue *queue, struct rr_block *block, const uin
     set_segment(queue, queue->count, &segment);
 }
 
-uint8_t *send_queue_urgent_room(struct send_queue *queue, uint32_t size)
-{
-    if (size > SEND_URGENT_MAX - queue->urgent_size)
-        return NULL;
-    uint8_t *at = queue->urgent + queue->urgent_size;
-    queue->urgent_size += size;
-    return at;
-}
-
 /* Where a frame may be put in: in front, or behind the frame that was begun. */
 static uint32_t first_boundary(const struct send_queue *queue)
 {
@@ -127,9 +118,9 @@ static uint32_t first_boundary(const struct send_queue *queue)
     return offset;
 }
 
-/* Makes one frame of the waiting heartbeats and puts it before the next frame. Shifts what waits
- * behind it, which costs little: it happens once in a heartbeat interval. */
-static bool insert_urgent(struct send_queue *queue)
+/* Makes one frame of the waiting heartbeats and puts it where so many segments are before it.
+ * Shifts what waits behind it, which costs little: it happens once in a heartbeat interval. */
+static bool insert_urgent(struct send_queue *queue, uint32_t boundary)
 {
     if (queue->count == SEND_SEGMENTS_MAX)
         return false;
@@ -144,7 +135,6 @@ static bool insert_urgent(struct send_queue *queue)
     memcpy(at + FRAME_HEADER_SIZE, queue->urgent, queue->urgent_size);
     queue->urgent_size = 0;
 
-    uint32_t boundary = first_boundary(queue);
     for (uint32_t i = queue->count; i > boundary; i--)
         *segment_at(queue, i) = *segment_at(queue, i - 1);
     struct segment segment = {.bytes = at, .block = queue->fill, .size = size, .ends_frame = true};
@@ -152,9 +142,27 @@ static bool insert_urgent(struct send_queue *queue)
     return true;
 }
 
+/* More groups than one frame was made for: what there is goes behind the others. A send may be in
+ * flight, so that nothing can be put in before them. */
+static RR_COLD bool spill_urgent(struct send_queue *queue)
+{
+    return send_queue_admits(queue, FRAME_HEADER_SIZE + (uint64_t)queue->urgent_size, 1) &&
+           insert_urgent(queue, queue->count);
+}
+
+uint8_t *send_queue_urgent_room(struct send_queue *queue, uint32_t size)
+{
+    RR_ASSERT(size <= SEND_URGENT_MAX);
+    if (RR_UNLIKELY(size > SEND_URGENT_MAX - queue->urgent_size) && !spill_urgent(queue))
+        return NULL;
+    uint8_t *at = queue->urgent + queue->urgent_size;
+    queue->urgent_size += size;
+    return at;
+}
+
 uint32_t send_queue_gather(struct send_queue *queue)
 {
-    if (queue->urgent_size > 0 && !insert_urgent(queue) && queue->count == 0)
+    if (queue->urgent_size > 0 && !insert_urgent(queue, first_boundary(queue)) && queue->count == 0)
         return 0;
     uint32_t parts = 0;
     uint64_t left = SEND_BYTES_MAX;

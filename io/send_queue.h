@@ -24,7 +24,8 @@
 #define SEND_PARTS_MAX    64u
 #define SEND_BYTES_MAX    (1024u * 1024)
 #define SEND_SEGMENTS_MAX 4096u /* power of two */
-#define SEND_URGENT_MAX   4096u /* bytes of waiting heartbeats, items and all */
+/* Bytes of one frame of heartbeats, items and all: those of some hundred groups. */
+#define SEND_URGENT_MAX (32u * 1024)
 
 /* Receive and send blocks come in three sizes; a frame's is at most the largest. */
 struct block_sizes {
@@ -76,7 +77,8 @@ uint8_t *send_queue_room(struct send_queue *queue, uint32_t size);
 void send_queue_push(struct send_queue *queue, struct rr_block *block, const uint8_t *bytes,
                      uint32_t size, bool ends_frame);
 
-/* Room for `size` bytes of frame items that travel before the next frame, or NULL: full. */
+/* Room for `size` bytes of frame items that travel before the next frame; those that no longer fit
+ * into one frame go behind what waits. NULL: that is full too, or no memory. */
 uint8_t *send_queue_urgent_room(struct send_queue *queue, uint32_t size);
 
 /* Anything to send? */

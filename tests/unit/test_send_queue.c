@@ -158,9 +158,31 @@ static void test_heartbeats_wait_for_the_end_of_a_begun_frame(void)
 static void test_heartbeats_are_bounded(void)
 {
     struct bench *bench = bench_new(1 << 20);
-    for (uint32_t i = 0; i < SEND_URGENT_MAX; i++)
-        CHECK(send_queue_urgent_room(&bench->queue, 1));
-    CHECK(!send_queue_urgent_room(&bench->queue, 1));
+    uint64_t taken = 0;
+    while (send_queue_urgent_room(&bench->queue, 16))
+        taken += 16;
+    CHECK(taken >= 1 << 20 && taken < (1 << 20) + 2 * SEND_URGENT_MAX);
+    send_queue_check(&bench->queue);
+    bench_free(bench);
+}
+
+/* More than one frame's worth while a send is out: nothing may move that is being sent. */
+static void test_heartbeats_of_many_groups_go_behind_what_is_being_sent(void)
+{
+    struct bench *bench = bench_new(1 << 20);
+    push_frame(bench, 'a', 4);
+    push_frame(bench, 'b', 4);
+    CHECK(send_queue_gather(&bench->queue) > 0);
+    for (uint32_t i = 0; i <= SEND_URGENT_MAX / 16; i++) {
+        uint8_t *at = send_queue_urgent_room(&bench->queue, 16);
+        CHECK(at);
+        memset(at, 'x', 16);
+    }
+    CHECK(send_queue_consume(&bench->queue, 8) == 2); /* the frames a and b, as gathered */
+    CHECK(bench->queue.count == 1 && bench->queue.urgent_size == 16);
+    send_queue_check(&bench->queue);
+    send_some(bench, SIZE_MAX);
+    CHECK(bench->sent_size == 2 * FRAME_HEADER_SIZE + SEND_URGENT_MAX + 16);
     bench_free(bench);
 }
 
@@ -266,6 +288,7 @@ int main(void)
     RUN(test_heartbeats_go_before_frames_not_begun);
     RUN(test_heartbeats_wait_for_the_end_of_a_begun_frame);
     RUN(test_heartbeats_are_bounded);
+    RUN(test_heartbeats_of_many_groups_go_behind_what_is_being_sent);
     RUN(test_queue_admits_up_to_its_bytes_but_always_one_frame);
     RUN(test_queue_is_bounded_in_segments);
     RUN(test_one_send_is_bounded_in_parts_and_bytes);

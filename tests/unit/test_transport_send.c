@@ -229,22 +229,67 @@ static void test_heartbeat_overtakes_frames_not_begun(void)
     world_close(&world);
 }
 
+static void send_heartbeats(struct world *world, uint64_t groups)
+{
+    for (uint64_t group = 1; group <= groups; group++) {
+        struct rr_message beat = make_message(RR_MSG_HEARTBEAT, 1, 2);
+        beat.commit = group;
+        beat.context = (const uint8_t *)"12345678"; /* a read index */
+        beat.context_size = 8;
+        CHECK(transport_send(world->nodes[0].transport, group, &beat) == 0);
+    }
+}
+
 static void test_heartbeats_of_a_turn_share_a_frame_and_keep_their_groups(void)
 {
     struct world world;
     world_start(&world, 2);
-    uint64_t frames = world_stats(&world, 0).frames_sent;
-    for (uint64_t group = 1; group <= 20; group++) {
-        struct rr_message beat = make_message(RR_MSG_HEARTBEAT, 1, 2);
-        beat.commit = group;
-        CHECK(transport_send(world.nodes[0].transport, group, &beat) == 0);
-    }
+    struct transport_stats before = world_stats(&world, 0);
+    send_heartbeats(&world, 64);
     world_settle(&world);
-    CHECK(world_stats(&world, 0).frames_sent == frames + 1);
-    CHECK(world.nodes[1].record_count == 20);
-    for (uint64_t group = 1; group <= 20; group++)
+    struct transport_stats after = world_stats(&world, 0);
+    CHECK(after.frames_sent == before.frames_sent + 1 && after.sends == before.sends + 1);
+    CHECK(world.nodes[1].record_count == 64);
+    for (uint64_t group = 1; group <= 64; group++)
         CHECK(world.nodes[1].records[group - 1].group == group &&
               world.nodes[1].records[group - 1].commit == group);
+    world_close(&world);
+}
+
+static void test_heartbeats_of_thousands_of_groups_arrive_in_few_frames(void)
+{
+    struct world world;
+    world_start(&world, 2);
+    struct transport_stats before = world_stats(&world, 0);
+    send_heartbeats(&world, 4000);
+    world_settle(&world);
+    struct transport_stats after = world_stats(&world, 0);
+    CHECK(after.frames_sent <= before.frames_sent + 8 && after.dropped == 0);
+    CHECK(world.nodes[1].record_count == 4000);
+    world_close(&world);
+}
+
+static void test_every_message_that_nodes_exchange_arrives_with_its_context(void)
+{
+    static const uint8_t types[] = {RR_MSG_PROP,         RR_MSG_APP,
+                                    RR_MSG_APP_RESP,     RR_MSG_VOTE,
+                                    RR_MSG_VOTE_RESP,    RR_MSG_HEARTBEAT,
+                                    RR_MSG_TIMEOUT_NOW,  RR_MSG_HEARTBEAT_RESP,
+                                    RR_MSG_READ_INDEX,   RR_MSG_TRANSFER_LEADER,
+                                    RR_MSG_PRE_VOTE,     RR_MSG_READ_INDEX_RESP,
+                                    RR_MSG_PRE_VOTE_RESP};
+    struct world world;
+    world_start(&world, 2);
+    for (uint32_t i = 0; i < RR_ARRAY_SIZE(types); i++) {
+        struct rr_message message = make_message(types[i], 1, 2);
+        message.context = (const uint8_t *)"context";
+        message.context_size = 7;
+        CHECK(world_send(&world, 0, &message) == 0);
+        world_settle(&world);
+        CHECK(world.nodes[1].record_count == i + 1);
+        check_received(&world.nodes[1], i, &message);
+        CHECK(world.nodes[1].records[i].context_size == 7);
+    }
     world_close(&world);
 }
 
@@ -334,6 +379,8 @@ int main(void)
     RUN(test_order_is_kept_across_many_short_sends);
     RUN(test_heartbeat_overtakes_frames_not_begun);
     RUN(test_heartbeats_of_a_turn_share_a_frame_and_keep_their_groups);
+    RUN(test_heartbeats_of_thousands_of_groups_arrive_in_few_frames);
+    RUN(test_every_message_that_nodes_exchange_arrives_with_its_context);
     RUN(test_full_queue_is_busy_and_a_slow_peer_costs_only_itself);
     RUN(test_lost_connection_drops_its_queue_and_lets_blocks_go);
     RUN(test_small_messages_are_bounded_too);

@@ -30,6 +30,7 @@ static int on_message(void *ctx, uint64_t from, uint64_t group, const struct rr_
                             .index = message->index,
                             .commit = message->commit,
                             .entry_count = message->entry_count,
+                            .context_size = message->context_size,
                             .type = message->type};
     for (uint32_t i = 0; i < message->entry_count; i++) {
         const struct rr_entry *entry = &message->entries[i];

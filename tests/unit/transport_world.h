@@ -24,6 +24,7 @@ struct record {
     uint64_t entry_bytes; /* of data, in all entries */
     uint32_t entry_count;
     uint32_t entry_crc; /* over the data of all entries */
+    uint32_t context_size;
     uint8_t type;
 };
 
