@@ -13,6 +13,7 @@ struct fake_net *fake_net_new(void)
     net->now_ns = 1;
     net->random = 1;
     net->end_count = 1;
+    net->last_job = &net->jobs;
     return net;
 }
 
@@ -169,7 +170,7 @@ static bool step_writing(struct fake_net *net, struct fake_end *end, int fd)
     return complete(&end->writing, do_send(net, end, end->writing));
 }
 
-int fake_net_step(struct fake_net *net)
+static int try_ops(struct fake_net *net)
 {
     int completed = 0;
     int count = net->end_count;
@@ -245,6 +246,47 @@ static void fake_io_close(struct io *io, int fd)
     fake_close(net, fd);
 }
 
+/* A worker is nobody: whoever steps the net does its jobs. */
+static struct io_worker *fake_worker_new(struct io *io, const char *name)
+{
+    (void)name;
+    return (struct io_worker *)net_of(io);
+}
+
+static void fake_worker_post(struct io_worker *worker, struct io_job *job)
+{
+    struct fake_net *net = (struct fake_net *)worker;
+    job->next = NULL;
+    *net->last_job = job;
+    net->last_job = &job->next;
+}
+
+static int run_jobs(struct fake_net *net)
+{
+    int count = 0;
+    struct io_job *job = net->jobs;
+    net->jobs = NULL;
+    net->last_job = &net->jobs;
+    while (job) {
+        struct io_job *next = job->next;
+        job->run(job);
+        job->done(job);
+        job = next;
+        count++;
+    }
+    return count;
+}
+
+static void fake_worker_free(struct io_worker *worker)
+{
+    (void)run_jobs((struct fake_net *)worker);
+}
+
+int fake_net_step(struct fake_net *net)
+{
+    return run_jobs(net) + try_ops(net);
+}
+
 static const struct io_ops fake_ops = {
     .name = "fake",
     .submit = fake_submit,
@@ -254,6 +296,9 @@ static const struct io_ops fake_ops = {
     .listen = fake_io_listen,
     .socket = fake_socket,
     .close = fake_io_close,
+    .worker_new = fake_worker_new,
+    .worker_post = fake_worker_post,
+    .worker_free = fake_worker_free,
 };
 
 void fake_io_init(struct fake_io *fake, struct fake_net *net)

@@ -2,8 +2,8 @@
  *
  * The smallest network under the seam that tests of the transport need: byte pipes in memory, whose
  * every completion the test decides. Several machines share it, and the test itself may connect and
- * write raw bytes, as a stranger would. Files, workers and loops are absent: their functions are
- * NULL.
+ * write raw bytes, as a stranger would. The jobs of workers are run by a step. Files and loops are
+ * absent: their functions are NULL.
  */
 #ifndef RR_TESTS_FAKE_NET_H
 #define RR_TESTS_FAKE_NET_H
@@ -35,6 +35,8 @@ struct fake_net {
     int socket_failures; /* so many next io_sockets and accepts fail with -EMFILE */
     size_t recv_max;     /* bytes one receive gets at most */
     size_t send_max;     /* bytes one send takes at most */
+    struct io_job *jobs; /* posted, of all machines, oldest first */
+    struct io_job **last_job;
     uint64_t now_ns;
     uint64_t random;
 };
@@ -51,7 +53,7 @@ void fake_io_init(struct fake_io *fake, struct fake_net *net);
 /* What io_join promises: the machine's ops in flight complete with -ECANCELED. */
 void fake_io_join(struct fake_io *fake);
 
-/* Tries every op in flight once; returns how many completed. */
+/* Runs every job, tries every op in flight once; returns how many completed. */
 int fake_net_step(struct fake_net *net);
 
 /* The test's own ends: connect to a listener (no listener: -1), write, read, see a close. */

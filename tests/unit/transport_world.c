@@ -156,6 +156,8 @@ void world_close_node(struct world *world, uint32_t i)
     if (!node->transport)
         return;
     fake_io_join(&node->fake);
+    snapshot_streams_free(node->streams);
+    node->streams = NULL;
     transport_free(node->transport);
     node->transport = NULL;
 }
@@ -178,8 +180,13 @@ int world_turn(struct world *world)
         struct world_node *node = &world->nodes[i];
         if (!node->transport)
             continue;
+        uint64_t deadline = UINT64_MAX;
         transport_receive(node->transport, now);
-        node->deadline_ns = transport_flush(node->transport, now);
+        if (node->streams) {
+            snapshot_streams_receive(node->streams, now);
+            deadline = snapshot_streams_flush(node->streams, now);
+        }
+        node->deadline_ns = rr_min_u64(deadline, transport_flush(node->transport, now));
     }
     return fake_net_step(world->net);
 }

@@ -7,6 +7,7 @@
 #define RR_TESTS_TRANSPORT_WORLD_H
 
 #include "io/hello.h"
+#include "io/snapshot_stream.h"
 #include "io/transport.h"
 #include "tests/unit/check.h"
 #include "tests/unit/fake_net.h"
@@ -32,6 +33,7 @@ struct world_node {
     struct fake_io fake;
     struct io *io; /* fake.io, unless a test brought a real one */
     struct transport *transport;
+    struct snapshot_streams *streams; /* NULL, unless a test opened them */
     uint64_t id;
     uint64_t deadline_ns;   /* from the last flush */
     struct record *records; /* received, oldest first */
