@@ -31,6 +31,10 @@ foreach(backend uring posix)
     rr_test(NAME test_transport_io_${backend} LABEL fast SOURCES test_transport_io.c transport_world.c fake_net.c
         LIBS rr_transport rr_backend ARGS ${backend})
 endforeach()
+foreach(backend uring posix)
+    rr_test(NAME test_snapshot_stream_io_${backend} LABEL fast SOURCES test_snapshot_stream_io.c
+        LIBS rr_transport rr_wal rr_backend ARGS ${backend})
+endforeach()
 rr_test(NAME test_transport_sim LABEL fast SOURCES test_transport_sim.c transport_world.c fake_net.c LIBS rr_transport rr_sim)
 target_link_options(test_transport PRIVATE -Wl,--wrap=malloc,--wrap=calloc)
 rr_test(NAME test_log_block LABEL fast SOURCES test_log_block.c LIBS rr_wal)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What may come to the receiving end of a snapshot connection from a stranger, and from a peer that
- * lost its mind: refused before anything is opened, never a byte of it in a file unless offset, size
- * and checksum are right, no memory beyond the window, no place taken for ever. The part is memory.
+ * lost its mind: refused before anything is opened, never a byte of it in a file unless offset,
+ * size and checksum are right, no memory beyond the window, no place taken for ever. The part is
+ * memory.
  */
 #include "io/snapshot_wire.h"
 #include "proto/codec.h"
