@@ -52,6 +52,7 @@ struct rr_engine {
     struct id_map groups;
     struct group_removal *removals; /* that wait for the disk */
     struct rr_group *busy, **busy_end;
+    uint64_t cut_bytes_max; /* what each may cut in this turn; one proposal at least */
     uint64_t tick_origin_ns; /* all ticks lie on grids that begin here */
     uint64_t next_tick_ns;   /* the earliest of any group */
     struct group_scratch *scratch;

@@ -244,9 +244,30 @@ static void rewrite_wanted(struct rr_engine *engine)
 
 /* ---- the groups' turn ---------------------------------------------------- */
 
+/* What one group may cut, so that all together cut about one write: who has less than an even share
+ * gets all of his into it, and leaves the rest to those who have more. More than a write would only
+ * wait, in front of what others propose meanwhile. */
+static uint64_t share_of_write(const struct rr_engine *engine)
+{
+    uint64_t all = engine->options.wal_write_bytes_max;
+    if (!engine->busy || !engine->busy->next_busy)
+        return all;
+    uint64_t count = 0, hungry_count = 0, left_over = 0;
+    for (const struct rr_group *group = engine->busy; group; group = group->next_busy)
+        count += proposal_queue_bytes(&group->queue) > 0;
+    uint64_t even = all / rr_max_u64(count, 1);
+    for (const struct rr_group *group = engine->busy; group; group = group->next_busy) {
+        uint64_t waiting = proposal_queue_bytes(&group->queue);
+        hungry_count += waiting >= even;
+        left_over += waiting > 0 && waiting < even ? even - waiting : 0;
+    }
+    return even + left_over / rr_max_u64(hungry_count, 1);
+}
+
 static uint64_t turn_groups(struct rr_engine *engine, uint64_t now_ns)
 {
     uint64_t deadline = UINT64_MAX;
+    engine->cut_bytes_max = share_of_write(engine);
     for (struct rr_group *group = engine->busy; group; group = group->next_busy)
         deadline = rr_min_u64(deadline, group_turn(group, now_ns));
     return deadline;

@@ -179,7 +179,7 @@ static void place_all(struct rr_group *group, struct cut *cut)
 
 /* The bytes to reserve: all that waits, at most a message's worth, at least the first proposal. 0:
  * nothing is there. */
-static uint64_t bytes_to_reserve(const struct rr_group *group)
+static uint64_t bytes_to_reserve(const struct rr_group *group, uint64_t bytes_max)
 {
     struct proposal_cursor cursor = proposal_queue_begin(&group->queue);
     struct proposal_view first;
@@ -189,6 +189,7 @@ static uint64_t bytes_to_reserve(const struct rr_group *group)
                    (uint64_t)proposal_queue_count(&group->queue) * bound_of(0);
     uint64_t most =
         rr_min_u64(group->options.max_size_per_msg, wal_run_bytes_max(group->engine->wal));
+    most = rr_min_u64(most, bytes_max);
     return rr_max_u64(bound_of(first.size), rr_min_u64(all, most));
 }
 
@@ -211,11 +212,11 @@ static void enter_log(struct rr_group *group, const struct cut *cut, uint64_t co
 
 /* One MsgProp. Returns the bytes it takes in the log; 0: the budget, the tags or the queue are at
  * their end. */
-static size_t cut_one(struct rr_group *group)
+static size_t cut_one(struct rr_group *group, uint64_t bytes_max)
 {
     struct rr_basic_status core;
     rr_raw_node_basic_status(group->node, &core);
-    uint64_t reserve = bytes_to_reserve(group);
+    uint64_t reserve = bytes_to_reserve(group, bytes_max);
     if (core.soft_state.raft_state != RR_STATE_LEADER || reserve == 0)
         return 0;
     uint64_t uncommitted = rr_min_u64(core.uncommitted_size, group->options.max_uncommitted_bytes);
@@ -256,8 +257,7 @@ void group_propose(struct rr_group *group, uint64_t now_ns)
     }
     /* What the core decided before must be staged before: leadership, its first entry. */
     group_take_ready_if_unstaged(group);
-    /* At most a write's worth in a turn: more would only wait, and what waits may be cut later. */
-    uint64_t left = group->engine->options.wal_write_bytes_max;
+    uint64_t left = group->engine->cut_bytes_max; /* what waits may be cut later */
     while (!group->error) {
         int admitted = group->role == RR_STATE_LEADER ? admission(group, now_ns) : RR_E_NOT_LEADER;
         group->is_blocked = admitted == RR_E_PENDING;
@@ -265,8 +265,8 @@ void group_propose(struct rr_group *group, uint64_t now_ns)
             group_refuse_queued(group, admitted);
         if (admitted != 0 || !is_time_to_cut(group, now_ns))
             return;
-        size_t bytes = cut_one(group);
-        group->is_blocked = bytes == 0 && bytes_to_reserve(group) != 0;
+        size_t bytes = cut_one(group, left);
+        group->is_blocked = bytes == 0 && bytes_to_reserve(group, left) != 0;
         group->waiting_since_ns = 0;
         if (bytes == 0 || bytes >= left)
             return;
