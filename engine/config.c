@@ -99,7 +99,7 @@ static int copy_sized(void *to, size_t to_size, const void *from, size_t from_si
     return 0;
 }
 
-static int check_address(const char *text, bool is_insecure_ok, struct rr_error *error)
+int config_check_address(const char *text, bool is_insecure_ok, struct rr_error *error)
 {
     struct io_address address;
     if (!text)
@@ -114,7 +114,7 @@ static int check_address(const char *text, bool is_insecure_ok, struct rr_error 
     return 0;
 }
 
-static bool is_node_id(uint64_t id)
+bool config_is_node_id(uint64_t id)
 {
     return id != RR_NONE && id < RR_LOCAL_APPLY_THREAD;
 }
@@ -122,7 +122,7 @@ static bool is_node_id(uint64_t id)
 static int check_advertised(const struct rr_engine_options *options, struct rr_error *error)
 {
     struct io_address address;
-    int rc = check_address(options->advertise, options->insecure, error);
+    int rc = config_check_address(options->advertise, options->insecure, error);
     if (rc == 0)
         rc = io_address_parse(options->advertise, &address, error);
     if (rc == 0 && (address.ip == 0 || address.port == 0))
@@ -139,14 +139,14 @@ static int check_who_and_where(const struct rr_engine_options *options, struct r
     if (!options->listen)
         return rr_fail(error, RR_E_INVALID,
                        "no address for peers: set .listen, e.g. 127.0.0.1:7001");
-    if (!is_node_id(options->node_id))
+    if (!config_is_node_id(options->node_id))
         return rr_fail(error, RR_E_INVALID,
                        "node_id may not be 0 or one of the two highest numbers");
     if (options->cluster_id == 0)
         return rr_fail(error, RR_E_INVALID, "cluster_id may not be 0");
     if (options->create > RR_CREATE_JOIN)
         return rr_fail(error, RR_E_INVALID, "create is %d: no such mode", (int)options->create);
-    int rc = check_address(options->listen, options->insecure, error);
+    int rc = config_check_address(options->listen, options->insecure, error);
     return rc == 0 && options->advertise ? check_advertised(options, error) : rc;
 }
 
@@ -192,20 +192,22 @@ int config_resolve_engine(const struct rr_engine_options *given, struct rr_engin
 static int check_peers(const struct rr_group_options *group, const struct rr_engine_options *engine,
                        struct rr_error *error)
 {
-    if (group->peer_count == 0 || group->peer_count > CONFIG_PEERS_MAX || !group->peers)
+    bool is_bootstrap = engine->create == RR_CREATE_BOOTSTRAP;
+    if (group->peer_count > CONFIG_PEERS_MAX || (is_bootstrap && group->peer_count == 0) ||
+        (group->peer_count && !group->peers))
         return rr_fail(error, RR_E_INVALID,
                        "a group has 1 to %u peers, this node included; %u given", CONFIG_PEERS_MAX,
                        group->peer_count);
-    bool has_self = false;
+    bool has_self = !is_bootstrap; /* others learn the members from those who are */
     for (uint32_t i = 0; i < group->peer_count; i++) {
         const struct rr_peer_address *peer = &group->peers[i];
-        if (!is_node_id(peer->node))
+        if (!config_is_node_id(peer->node))
             return rr_fail(error, RR_E_INVALID, "peer %u has an id that no node may have", i);
         for (uint32_t k = 0; k < i; k++)
             if (group->peers[k].node == peer->node)
                 return rr_fail(error, RR_E_INVALID, "node %llu stands twice among the peers",
                                (unsigned long long)peer->node);
-        int rc = check_address(peer->address, engine->insecure, error);
+        int rc = config_check_address(peer->address, engine->insecure, error);
         if (rc != 0)
             return rc;
         has_self |= peer->node == engine->node_id;

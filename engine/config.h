@@ -19,5 +19,9 @@ int config_resolve_engine(const struct rr_engine_options *given, struct rr_engin
 int config_resolve_group(const struct rr_group_options *given,
                          const struct rr_engine_options *engine, struct rr_group_options *resolved,
                          struct rr_error *error);
+/* May a node be called so? */
+bool config_is_node_id(uint64_t id);
+/* RR_E_INVALID, RR_E_BAD_ADDRESS (also: off loopback, and not insecure). */
+int config_check_address(const char *text, bool is_insecure_ok, struct rr_error *error);
 
 #endif

@@ -47,44 +47,12 @@ void engine_watch_disk(struct rr_engine *engine, uint64_t now_ns)
 
 /* ---- the group ----------------------------------------------------------- */
 
-/* The voter whose log reaches furthest, of those that can be reached; 0: none. */
-static uint64_t successor(const struct rr_group *group)
+void group_mind_disk(struct rr_group *group)
 {
-    struct rr_progress_status peers[CONFIG_PEERS_MAX];
-    uint32_t count = rr_raw_node_progress(group->node, peers, CONFIG_PEERS_MAX);
-    const struct rr_progress_status *best = NULL;
-    for (uint32_t i = 0; i < count && i < CONFIG_PEERS_MAX; i++) {
-        const struct rr_progress_status *peer = &peers[i];
-        if (peer->is_learner || !transport_peer_is_up(group->engine->transport, peer->id))
-            continue;
-        if (!best || peer->match > best->match)
-            best = peer;
-    }
-    return best ? best->id : RR_NONE;
-}
-
-static RR_COLD void hand_over(struct rr_group *group, uint64_t now_ns)
-{
-    uint64_t to = successor(group);
-    if (group->handover_ns == 0) {
-        group->handover_ns = now_ns;
-        engine_log(group->engine, ENGINE_LOG_WARN, "group %llu: node %llu is to lead instead: %s",
-                   (unsigned long long)group->options.group_id, (unsigned long long)to,
-                   rr_err_sentence(group->engine->disk.status));
-        if (to != RR_NONE)
-            rr_raw_node_transfer_leader(group->node, to);
-    } else if (now_ns - group->handover_ns >= group->options.heartbeat_ticks * group->tick_ns) {
-        rr_raw_node_step_down(group->node);
-    }
-}
-
-void group_mind_disk(struct rr_group *group, uint64_t now_ns)
-{
-    bool is_lone = group->conf_state.voter_count == 1; /* nobody else could do better */
-    if (RR_LIKELY(group_may_campaign(group)) || group->role != RR_STATE_LEADER || is_lone)
-        group->handover_ns = 0;
-    else
-        hand_over(group, now_ns);
+    if (RR_LIKELY(group_may_campaign(group)) || group->role != RR_STATE_LEADER ||
+        leadership_is_ending(&group->leadership))
+        return;
+    leadership_hand_over(group, group->options.heartbeat_ticks * group->tick_ns);
 }
 
 bool group_may_campaign(const struct rr_group *group)

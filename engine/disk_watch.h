@@ -31,7 +31,7 @@ struct disk_watch {
 /* With the ticks. */
 void engine_watch_disk(struct rr_engine *engine, uint64_t now_ns);
 /* In each turn: leadership is handed over if the disk asks for it. */
-void group_mind_disk(struct rr_group *group, uint64_t now_ns);
+void group_mind_disk(struct rr_group *group);
 /* May this node stand for election, as far as its disk is concerned? */
 bool group_may_campaign(const struct rr_group *group);
 /* A message that this node cannot answer as it should while its disk is as it is: done with (true).

@@ -48,19 +48,23 @@ static void on_poisoned(void *ctx, int err)
 static int on_check_peer(void *ctx, const struct transport_peer *peer)
 {
     struct rr_engine *engine = ctx;
-    return peers_check(&engine->peers, engine->wal, peer);
+    return peers_check(&engine->peers, engine->wal, peer,
+                       membership_standing(engine, peer->node));
 }
 
 static void on_peer_up(void *ctx, uint64_t node)
 {
     struct rr_engine *engine = ctx;
     engine_log(engine, ENGINE_LOG_INFO, "connected to node %llu", (unsigned long long)node);
+    membership_peer_up(engine, node);
 }
 
 /* This directory is not the newest that its peers know: it may have forgotten votes and entries. */
 static RR_COLD void on_refused(void *ctx, uint64_t node, int err)
 {
     struct rr_engine *engine = ctx;
+    if (err == RR_E_REMOVED)
+        membership_refused(engine, node);
     if (err != RR_E_INSTANCE || engine->peers.is_fenced)
         return;
     struct wal_peer own = {.node = engine->options.node_id,
@@ -190,6 +194,8 @@ static int open_transport(struct rr_engine *engine, struct rr_error *error)
                                         .on_peer_up = on_peer_up,
                                         .on_peer_down = loop_on_peer_down,
                                         .on_refused = on_refused,
+                                        .on_address = membership_on_address,
+                                        .on_notice = membership_on_notice,
                                         .run_crc = wal_run_crc};
     int rc = io_address_parse(given->listen, &options.listen, error);
     if (rc == 0 && given->advertise)

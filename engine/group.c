@@ -2,9 +2,7 @@
 #include "engine/group.h"
 
 #include "engine/engine_events.h"
-#include "io/address.h"
 #include "proto/base.h"
-#include "proto/codec.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -53,21 +51,7 @@ static void reach_peers(struct rr_group *group)
 {
     struct rr_engine *engine = group->engine;
     transport_limit_silence(engine->transport, group->options.election_ticks * group->tick_ns);
-    for (uint32_t i = 0; i < group->options.peer_count; i++) {
-        struct io_address address;
-        struct rr_error error;
-        uint64_t node = group->peers[i].node;
-        if (node == engine->options.node_id)
-            continue;
-        int rc = io_address_parse(group->peers[i].address, &address, &error);
-        if (rc == 0)
-            rc = peers_add_member(&engine->peers, node);
-        if (rc == 0)
-            rc = transport_add_peer(engine->transport, node, &address, &error);
-        if (rc != 0)
-            engine_log(engine, ENGINE_LOG_ERROR, "peer %llu cannot be reached: %s",
-                       (unsigned long long)node, rr_err_sentence(rc));
-    }
+    membership_adopt(group);
 }
 
 /* A state machine that may be slow gets a thread of its own, so that it delays no other group. */
@@ -159,6 +143,8 @@ void group_fail_all(struct rr_group *group, int queued)
     while (outcomes_fail_up_to(&group->outcomes, UINT64_MAX, &completion.tag, &completion.index,
                                &completion.term))
         group_complete(group, &completion);
+    membership_fail_change(group, 0, UINT64_MAX);
+    leadership_fail_transfer(group, RR_E_CLOSED);
     group_refuse_queued(group, queued);
     group_fail_reads(group, queued);
 }
@@ -166,6 +152,7 @@ void group_fail_all(struct rr_group *group, int queued)
 bool group_owes_nothing(const struct rr_group *group)
 {
     return group->outcomes.count == 0 && proposal_queue_count(&group->queue) == 0 &&
+           !group->membership.change.is_active && !group->leadership.transfer.is_asked_for &&
            reads_is_quiet(&group->reads) && atomic_load(&group->calls) == 0;
 }
 
@@ -190,6 +177,7 @@ void group_fini_core(struct rr_group *group)
     group->node = NULL;
     held_fini(&group->held);
     outcomes_fini(&group->outcomes);
+    members_fini(&group->members);
 }
 
 void group_fini_shared(struct rr_group *group)
@@ -225,6 +213,9 @@ static void deliver_ticks(struct rr_group *group, uint64_t now_ns)
     group->last_tick_ns += due * group->tick_ns;
     if (due > (is_bound ? 1 : group->options.election_ticks))
         due = 1;
+    /* Who was removed never campaigns; it leads only until somebody else does. */
+    if (membership_is_over(&group->membership) && group->role != RR_STATE_LEADER)
+        return;
     bool may_campaign = group->role == RR_STATE_LEADER || group_may_campaign(group);
     while (due--) {
         if (RR_LIKELY(may_campaign))
@@ -234,42 +225,16 @@ static void deliver_ticks(struct rr_group *group, uint64_t now_ns)
     }
 }
 
-/* A committed conf change takes effect here, when its batch was applied, in the log's order. */
-static RR_COLD int apply_conf_change(struct rr_group *group, const struct rr_entry *entry)
-{
-    struct rr_conf_state conf_state;
-    if (entry->type == RR_ENTRY_CONF_CHANGE) {
-        struct rr_conf_change change;
-        int rc = rr_conf_change_decode(entry->data, entry->size, &change);
-        if (rc != 0)
-            return rc;
-        rr_raw_node_apply_conf_change(group->node, &change, &conf_state);
-    } else {
-        struct codec_scratch scratch = {.cap = rr_conf_change_v2_scratch_size(entry->size)};
-        struct rr_conf_change_v2 change;
-        scratch.bytes = malloc(scratch.cap + 1);
-        int rc = scratch.bytes
-                     ? rr_conf_change_v2_decode(entry->data, entry->size, &scratch, &change)
-                     : RR_E_NO_MEMORY;
-        if (rc == 0)
-            rr_raw_node_apply_conf_change_v2(group->node, &change, &conf_state);
-        free(scratch.bytes);
-        if (rc != 0)
-            return rc;
-    }
-    group_set_conf_state(group, &conf_state, entry->index);
-    return 0;
-}
-
 static int answer_applied(struct rr_group *group, const struct apply_batch *batch)
 {
     if (batch->failure)
         return batch->failure;
     for (uint32_t i = 0; i < batch->entry_count; i++) {
         const struct rr_entry *entry = &batch->entries[i];
-        if (RR_LIKELY(entry->type == RR_ENTRY_NORMAL))
+        if (RR_LIKELY(entry->type == RR_ENTRY_NORMAL &&
+                      entry->index != group->membership.change.index))
             continue;
-        int rc = apply_conf_change(group, entry);
+        int rc = membership_apply(group, entry);
         if (rc != 0)
             return rc;
     }
@@ -351,8 +316,10 @@ uint64_t group_turn(struct rr_group *group, uint64_t now_ns)
         group_stop(group, RR_E_POISONED);
     collect_applied(group);
     if (!group->error) {
-        group_mind_disk(group, now_ns);
+        group_mind_disk(group);
         deliver_ticks(group, now_ns);
+        membership_turn(group, now_ns);
+        leadership_turn(group, now_ns);
         group_release(group);
         group_snapshot_policy(group);
     }

@@ -17,7 +17,9 @@
 
 #include "engine/apply.h"
 #include "engine/engine_state.h"
+#include "engine/leadership.h"
 #include "engine/log_cache.h"
+#include "engine/membership.h"
 #include "engine/outcomes.h"
 #include "engine/proposal_queue.h"
 #include "engine/reads.h"
@@ -82,6 +84,7 @@ struct rr_group {
     /* The loop's list of groups to be looked at. */
     struct rr_group *next_busy;
     bool is_busy;
+    bool must_snapshot; /* a new member waits for one that knows it */
     bool must_rewrite;               /* the WAL wants its state and tail written again … */
     bool is_stuck;                   /* … but it stopped, and its log is too large for that */
     struct rr_group_options options; /* resolved; peers are a copy of ours */
@@ -107,7 +110,6 @@ struct rr_group {
     uint64_t waiting_since_ns; /* the queue was not empty and could not be cut since; 0: not so */
     bool is_watched;           /* looked at in every turn: its queue may become worth a cut */
     bool is_blocked;           /* the queue is not empty, and more in it would not help to cut it */
-    uint64_t handover_ns;      /* since then this leader tries to hand over; 0: it does not */
     uint64_t refused_since_ns; /* entries are not admitted since; 0: they are */
 
     /* Soft state as last seen. */
@@ -120,6 +122,9 @@ struct rr_group {
     struct rr_conf_state conf_state; /* as of `applied`; arrays in conf_ids */
     uint64_t conf_index;             /* where it last changed */
     uint64_t conf_ids[4 * CONFIG_PEERS_MAX];
+    struct members members; /* as of `applied` */
+    struct membership membership;
+    struct leadership leadership;
     struct snapshot_job snapshot;
     struct log_snapshot *arrived;   /* a list: given to the core in this turn */
     uint64_t snapshot_padded_bytes; /* the WAL's padded bytes when the newest snapshot was taken */
@@ -133,6 +138,9 @@ struct rr_group {
     _Alignas(64) struct proposal_queue queue;
     struct reads reads;
 };
+
+/* The core's memory. */
+extern const struct rr_allocator group_heap;
 
 /* ---- group.c ------------------------------------------------------------- */
 

@@ -55,29 +55,6 @@ static void begin(struct rr_engine *engine, struct command *command)
     engine_touch(engine, group);
 }
 
-static bool is_peer_of_others(const struct rr_group *group, uint64_t node)
-{
-    const struct rr_group *other;
-    uint32_t at = 0;
-    while ((other = id_map_each(&group->engine->groups, &at)))
-        for (uint32_t i = 0; i < other->options.peer_count; i++)
-            if (other->peers[i].node == node)
-                return true;
-    return false;
-}
-
-static void leave_peers(struct rr_group *group)
-{
-    struct rr_engine *engine = group->engine;
-    for (uint32_t i = 0; i < group->options.peer_count; i++) {
-        uint64_t node = group->peers[i].node;
-        if (is_peer_of_others(group, node))
-            continue;
-        peers_drop_member(&engine->peers, node);
-        transport_remove_peer(engine->transport, node);
-    }
-}
-
 /* An error that came from staging may have left the log ahead of what the group knows of it. */
 static int error_that_lasts(const struct rr_group *group)
 {
@@ -98,7 +75,7 @@ static void retire(struct rr_group *group)
     struct dormant *dormant = &group->entry->dormant;
     id_map_remove(&engine->groups, group->options.group_id);
     engine_watch_health(engine);
-    leave_peers(group);
+    membership_leave(group);
     group_stop_worker(group);
     group_publish_status(group, engine->now_ns, true);
     dormant->hard_state = group->staged;

@@ -30,6 +30,9 @@ static void core_free(void *ctx, void *ptr, size_t size)
     free(ptr);
 }
 
+const struct rr_allocator group_heap = {
+    .alloc = core_alloc, .resize = core_resize, .free = core_free};
+
 /* ---- options ------------------------------------------------------------- */
 
 static int check_state_machine(const struct rr_state_machine *machine, struct rr_error *error)
@@ -54,7 +57,7 @@ static int copy_peers(struct rr_group *group)
     size_t size = options->peer_count * sizeof(*group->peers);
     for (uint32_t i = 0; i < options->peer_count; i++)
         size += strlen(options->peers[i].address) + 1;
-    group->peers = malloc(size);
+    group->peers = malloc(size + 1);
     if (!group->peers)
         return RR_E_NO_MEMORY;
     char *text = (char *)(group->peers + options->peer_count);
@@ -70,12 +73,6 @@ static int copy_peers(struct rr_group *group)
 
 /* ---- the log it begins with ---------------------------------------------- */
 
-static int compare_ids(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
 /* BOOTSTRAP: a snapshot at index 1, term 1, of a fresh state machine under the initial voters, the
  * same on each of them. JOIN: nothing, so that the first snapshot brings the configuration. */
 static int make_first_state(struct rr_group *group, const struct rr_state_machine *machine,
@@ -84,6 +81,7 @@ static int make_first_state(struct rr_group *group, const struct rr_state_machin
     struct rr_engine *engine = group->engine;
     struct rr_snapshot_metadata metadata = {0};
     uint64_t voters[CONFIG_PEERS_MAX];
+    uint8_t book[MEMBERS_ENCODED_MAX], *book_end = book;
     struct snapshot_job *job = &group->snapshot;
     bool has_data = false;
     if (engine->options.create == RR_CREATE_NEVER)
@@ -91,13 +89,14 @@ static int make_first_state(struct rr_group *group, const struct rr_state_machin
                        "%s holds no group %llu: open it with BOOTSTRAP or JOIN", engine->dir,
                        (unsigned long long)group->options.group_id);
     if (engine->options.create == RR_CREATE_BOOTSTRAP) {
-        for (uint32_t i = 0; i < group->options.peer_count; i++)
-            voters[i] = group->peers[i].node;
-        qsort(voters, group->options.peer_count, sizeof(*voters), compare_ids);
+        members_begin(&group->members, group->peers, group->options.peer_count);
+        for (uint32_t i = 0; i < group->members.count; i++)
+            voters[i] = group->members.list[i].node;
         metadata = (struct rr_snapshot_metadata){
-            .conf_state = {.voters = voters, .voter_count = group->options.peer_count},
+            .conf_state = {.voters = voters, .voter_count = group->members.count},
             .index = 1,
             .term = 1};
+        book_end = members_encode(&group->members, book);
         snapshot_take_now(machine, job);
         if (job->result != 0)
             return rr_fail(error, RR_E_STATE_MACHINE,
@@ -105,6 +104,8 @@ static int make_first_state(struct rr_group *group, const struct rr_state_machin
         has_data = !job->is_too_large;
     }
     struct log_snapshot first = {.kind = has_data ? LOG_SNAPSHOT_INLINE : LOG_SNAPSHOT_NONE,
+                                 .group_data = book,
+                                 .group_data_size = (uint32_t)(book_end - book),
                                  .snapshot = {.metadata = metadata,
                                               .data = job->data,
                                               .size = has_data ? job->size : 0}};
@@ -155,8 +156,13 @@ static int meet_state_machine(struct rr_group *group, const struct rr_state_mach
     group->applied = rr_max_u64(applied, snapshot_index);
     group->staged.commit = rr_max_u64(group->staged.commit, group->applied);
     group->log.initial = group->staged;
-    group_set_conf_state(group, &snapshot->snapshot.metadata.conf_state, snapshot_index);
-    return 0;
+    int rc = membership_begin(group);
+    return rc == 0 ? 0
+                   : rr_fail(error, rc,
+                             "%s: the configuration of group %llu cannot be told from its snapshot "
+                             "and log: %s; replace this node by a new one with a new id",
+                             group->engine->dir, (unsigned long long)group->options.group_id,
+                             rr_err_sentence(rc));
 }
 
 static int open_log(struct rr_group *group, const struct rr_state_machine *machine,
@@ -202,8 +208,9 @@ static int start_core(struct rr_group *group, struct rr_error *error)
         .check_quorum = true,
         .pre_vote = true,
         .disable_proposal_forwarding = true, /* so that "certainly not in the log" is true */
-        .step_down_on_removal = true,
-        .allocator = {.alloc = core_alloc, .resize = core_resize, .free = core_free},
+        /* A removed leader hands over first (membership.c). */
+        .step_down_on_removal = false,
+        .allocator = group_heap,
         /* Not the same for all groups, or they would elect the same leader together. */
         .seed = group->engine->core_seed ^ (options->group_id * 0x9e3779b97f4a7c15u),
     };

@@ -51,10 +51,13 @@ static void fill_peers(const struct rr_group *group, struct rr_group_status *sta
 {
     struct rr_progress_status progress[CONFIG_PEERS_MAX];
     uint32_t count = rr_raw_node_progress(group->node, progress, CONFIG_PEERS_MAX);
-    for (uint32_t i = 0; i < group->options.peer_count; i++) {
-        uint64_t node = group->peers[i].node;
+    const struct members *members = &group->members;
+    for (uint32_t i = 0; i < members->count; i++) {
+        uint64_t node = members->list[i].node;
         bool is_self = node == group->engine->options.node_id;
         status->peers[i].node = node;
+        status->peers[i].role = membership_role(group, node);
+        memcpy(status->peers[i].address, members->list[i].address, IO_ADDRESS_TEXT_SIZE);
         status->peers[i].connected =
             is_self || transport_peer_is_up(group->engine->transport, node);
         status->peers[i].refusal = transport_peer_refusal(group->engine->transport, node);
@@ -67,7 +70,7 @@ static void fill_peers(const struct rr_group *group, struct rr_group_status *sta
             status->peers[i].active = progress[k].recent_active;
         }
     }
-    status->peer_count = group->options.peer_count;
+    status->peer_count = members->count;
 }
 
 static void fill_core(const struct rr_group *group, struct rr_group_status *status)
@@ -95,6 +98,13 @@ void group_publish_first_status(struct rr_group *group)
     status_write(&group->status, &status);
 }
 
+static int stop_reason(const struct rr_group *group)
+{
+    if (group->error)
+        return group->error;
+    return membership_is_over(&group->membership) ? RR_E_REMOVED : 0;
+}
+
 void group_publish_status(struct rr_group *group, uint64_t now_ns, bool must)
 {
     if (!must && now_ns - group->status.published_ns < PUBLISH_INTERVAL_NS)
@@ -103,7 +113,7 @@ void group_publish_status(struct rr_group *group, uint64_t now_ns, bool must)
     struct rr_group_status status = {.size = sizeof(status),
                                      .node_id = engine->options.node_id,
                                      .group_id = group->options.group_id,
-                                     .error = group->error,
+                                     .error = stop_reason(group),
                                      .enter_count = engine->io->enter_count,
                                      .wake_count = engine->io->wake_count,
                                      .turn_count = engine->io->turn_count,

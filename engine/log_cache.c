@@ -311,7 +311,8 @@ static int storage_initial_state(void *ctx, struct rr_hard_state *hard_state,
 {
     const struct log_cache *log = ctx;
     *hard_state = log->initial;
-    *conf_state = log->snapshot->snapshot.metadata.conf_state;
+    *conf_state = log->initial_conf ? *log->initial_conf
+                                    : log->snapshot->snapshot.metadata.conf_state;
     return 0;
 }
 

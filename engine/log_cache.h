@@ -51,7 +51,8 @@ struct log_cache {
     uint32_t conf_change_count;
     uint32_t conf_change_cap;
     struct cache_block *filling;   /* the shared block that takes the next small write */
-    struct rr_hard_state initial;  /* what the core is started with */
+    struct rr_hard_state initial;  /* what the core is started with … */
+    const struct rr_conf_state *initial_conf; /* … and who its members are; NULL: the snapshot's */
     struct log_snapshot *snapshot; /* never NULL after log_cache_set_snapshot */
 };
 

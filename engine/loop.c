@@ -70,6 +70,28 @@ static bool may_log_received(const struct rr_group *group)
     return wal_admits_entries(wal) == 0;
 }
 
+/* Who was removed from the group is told so when it campaigns; a node that was told so by another
+ * than its log believes a leader. */
+static bool is_of_outsider(struct rr_group *group, const struct rr_message *message)
+{
+    switch ((enum rr_message_type)message->type) {
+    case RR_MSG_PRE_VOTE:
+    case RR_MSG_VOTE:
+        if (RR_LIKELY(!members_is_removed(&group->members, message->from)))
+            return false;
+        membership_tell_removed(group, message->from);
+        return true;
+    case RR_MSG_APP:
+    case RR_MSG_HEARTBEAT:
+    case RR_MSG_SNAP:
+        if (RR_UNLIKELY(group->membership.is_told_so))
+            membership_unhear(group);
+        return false;
+    default:
+        return false;
+    }
+}
+
 int loop_on_message(void *ctx, uint64_t from, uint64_t group_id, const struct rr_message *message)
 {
     struct rr_engine *engine = ctx;
@@ -79,6 +101,8 @@ int loop_on_message(void *ctx, uint64_t from, uint64_t group_id, const struct rr
     if (!group || group->error)
         return 0; /* not open (yet or any more): as if it was lost */
     engine_touch(engine, group);
+    if (is_of_outsider(group, message))
+        return 0;
     bool is_sound = is_peer_message(message->type) &&
                     rr_raw_node_validate_message(group->node, message, &reason) == 0 &&
                     is_acceptable(message);

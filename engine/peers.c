@@ -32,22 +32,6 @@ int peers_recover(struct peers *peers, const struct wal_peer *peer)
     return 0;
 }
 
-int peers_add_member(struct peers *peers, uint64_t node)
-{
-    struct peer_record *record = find_or_add(peers, node);
-    if (!record)
-        return RR_E_TOO_LARGE;
-    record->is_member = true;
-    return 0;
-}
-
-void peers_drop_member(struct peers *peers, uint64_t node)
-{
-    struct peer_record *record = find(peers, node);
-    if (record)
-        record->is_member = false;
-}
-
 /* May this hello follow what is known of the node? An instance is never 0, so 0 says that nothing
  * is known. */
 static bool is_successor(const struct wal_peer *known, const struct transport_peer *peer)
@@ -59,11 +43,29 @@ static bool is_successor(const struct wal_peer *known, const struct transport_pe
     return peer->boot > known->boot || peer->nonce == known->nonce;
 }
 
-int peers_check(struct peers *peers, struct wal *wal, const struct transport_peer *peer)
+/* The record of a node that may have one; a stranger's takes one of a few places. */
+static struct peer_record *record_of(struct peers *peers, uint64_t node,
+                                     enum peer_standing standing)
 {
-    struct peer_record *record = find(peers, peer->node);
-    if (!record || !record->is_member)
+    struct peer_record *record = find(peers, node);
+    if (record || standing == PEER_MEMBER)
+        return record ? record : find_or_add(peers, node);
+    if (peers->stranger_count == PEERS_STRANGERS_MAX)
+        return NULL;
+    peers->stranger_count++;
+    return find_or_add(peers, node);
+}
+
+int peers_check(struct peers *peers, struct wal *wal, const struct transport_peer *peer,
+                enum peer_standing standing)
+{
+    if (standing == PEER_REMOVED)
+        return RR_E_REMOVED;
+    struct peer_record *record = record_of(peers, peer->node, standing);
+    if (!record)
         return RR_E_NOT_FOUND;
+    if (record->is_foreign)
+        return RR_E_IDENTITY;
     if (peer->instance == 0 || !is_successor(&record->known, peer))
         return RR_E_INSTANCE;
     bool is_known = record->known.instance != 0 && record->known.boot == peer->boot;
@@ -76,9 +78,17 @@ int peers_check(struct peers *peers, struct wal *wal, const struct transport_pee
         if (rc != 0)
             return rc;
         record->known = next;
+        peers->pending_count += record->pending_seq == 0;
         record->pending_seq = wal_staged_seq(wal);
     }
     return record->pending_seq ? RR_E_PENDING : 0;
+}
+
+void peers_note_foreign(struct peers *peers, uint64_t node)
+{
+    struct peer_record *record = find(peers, node);
+    if (record)
+        record->is_foreign = true;
 }
 
 int peers_fence(struct peers *peers, struct wal *wal, const struct wal_peer *own)
@@ -92,11 +102,12 @@ int peers_fence(struct peers *peers, struct wal *wal, const struct wal_peer *own
 void peers_release(struct peers *peers, struct wal *wal, struct transport *transport)
 {
     uint64_t durable = wal_durable_seq(wal);
-    for (uint32_t i = 0; i < peers->count; i++) {
+    for (uint32_t i = 0; peers->pending_count && i < peers->count; i++) {
         struct peer_record *record = &peers->records[i];
         if (record->pending_seq == 0 || record->pending_seq > durable)
             continue;
         record->pending_seq = 0;
+        peers->pending_count--;
         struct transport_peer accepted = {.node = record->known.node,
                                           .instance = record->known.instance,
                                           .boot = record->known.boot,

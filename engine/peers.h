@@ -24,26 +24,37 @@
 struct peer_record {
     struct wal_peer known; /* what is staged; durable unless pending */
     uint64_t pending_seq;  /* the write that makes it durable; 0: it is */
-    bool is_member;        /* of some group that is open: others are refused */
+    bool is_foreign;       /* it was found to belong to another group of the same name */
 };
 
-/* A directory remembers more peers than a group has at one time. */
-#define PEERS_MAX (4 * CONFIG_PEERS_MAX)
+/* So many nodes a directory may meet in its life. */
+#define PEERS_MAX 1024u
+/* So many nodes that no group knows (yet) are trusted on first use while the process lives. */
+#define PEERS_STRANGERS_MAX 64u
+
+/* What the groups know of a node. */
+enum peer_standing {
+    PEER_UNKNOWN, /* of this cluster, but in no book: it joins, or this node's books are behind */
+    PEER_MEMBER,  /* of a group */
+    PEER_REMOVED, /* of every group that knows it */
+};
 
 struct peers {
     struct peer_record records[PEERS_MAX];
     uint32_t count;
+    uint32_t pending_count; /* records that are not durable yet */
+    uint32_t stranger_count;
     uint64_t self;  /* this node */
     bool is_fenced; /* the fence is staged */
 };
 
 /* From recovery. RR_E_TOO_LARGE: more peers than a directory may know. RR_E_INSTANCE: the fence. */
 int peers_recover(struct peers *peers, const struct wal_peer *peer);
-int peers_add_member(struct peers *peers, uint64_t node);
-/* What is known of the node stays. */
-void peers_drop_member(struct peers *peers, uint64_t node);
 /* The transport's question; the answers are those of transport_options.check_peer. */
-int peers_check(struct peers *peers, struct wal *wal, const struct transport_peer *peer);
+int peers_check(struct peers *peers, struct wal *wal, const struct transport_peer *peer,
+                enum peer_standing standing);
+/* The node belongs elsewhere: RR_E_IDENTITY from now on. */
+void peers_note_foreign(struct peers *peers, uint64_t node);
 /* A peer refused this node, which `own` describes, with RR_E_INSTANCE. */
 int peers_fence(struct peers *peers, struct wal *wal, const struct wal_peer *own);
 /* Tells the transport of records that became durable. */

@@ -264,6 +264,7 @@ static void fail_uncommitted(struct rr_group *group)
     while (outcomes_fail_after(&group->outcomes, core.hard_state.commit, &completion.tag,
                                &completion.index, &completion.term))
         group_complete(group, &completion);
+    membership_fail_change(group, core.hard_state.commit + 1, UINT64_MAX);
 }
 
 static void note_soft_state(struct rr_group *group, const struct rr_soft_state *soft)

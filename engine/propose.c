@@ -95,6 +95,10 @@ bool group_may_sleep(struct rr_group *group)
  * it holds. */
 static int admission(struct rr_group *group, uint64_t now_ns)
 {
+    if (RR_UNLIKELY(membership_is_over(&group->membership)))
+        return RR_E_NOT_LEADER;
+    if (RR_UNLIKELY(group->leadership.transfer.is_wanted))
+        return RR_E_BUSY;
     int rc = wal_admits_proposals(group->engine->wal);
     if (rc == 0 && group->log.memory->block_bytes >= group->engine->options.log_cache_bytes)
         rc = RR_E_NO_SPACE;

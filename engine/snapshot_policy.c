@@ -21,7 +21,10 @@ void snapshot_send_message(struct rr_group *group, const struct rr_message *mess
     struct rr_engine *engine = group->engine;
     const struct log_snapshot *snapshot = group->log.snapshot;
     int rc = RR_E_SNAP_OUT_OF_DATE; /* replaced since the core looked: it will ask again */
-    if (snapshot->snapshot.metadata.index == message->snapshot->metadata.index) {
+    /* Who is no member as of a snapshot ignores it: there has to be a newer one. */
+    bool is_known = membership_is_in(&snapshot->snapshot.metadata.conf_state, message->to);
+    group->must_snapshot |= !is_known;
+    if (is_known && snapshot->snapshot.metadata.index == message->snapshot->metadata.index) {
         struct rr_message whole = *message;
         whole.context = snapshot->group_data;
         whole.context_size = snapshot->group_data_size;
@@ -146,6 +149,7 @@ static void restore_start(struct rr_group *group, struct log_snapshot *snapshot)
     while (outcomes_fail_up_to(&group->outcomes, index, &completion.tag, &completion.index,
                                &completion.term))
         group_complete(group, &completion);
+    membership_fail_change(group, 0, index);
     apply_flush(&group->apply);
     RR_ASSERT(group->apply.submitted_index < index);
     group->apply.submitted_index = index;
@@ -165,7 +169,9 @@ bool group_restore(struct rr_group *group, struct log_snapshot *snapshot)
         group_stop(group, RR_E_STATE_MACHINE);
     } else {
         group->applied = snapshot->snapshot.metadata.index;
-        group_set_conf_state(group, &snapshot->snapshot.metadata.conf_state, group->applied);
+        int rc = membership_restore(group, snapshot);
+        if (rc != 0)
+            group_stop(group, rc);
     }
     job->restore = NULL;
     log_snapshot_put(snapshot);
@@ -174,23 +180,18 @@ bool group_restore(struct rr_group *group, struct log_snapshot *snapshot)
 
 /* ---- taking -------------------------------------------------------------- */
 
-/* The group's metadata, as snapshots carry it, as of `applied`. */
-static void describe_group(const struct rr_group *group, struct log_snapshot *snapshot)
-{
-    snapshot->group_data = group->log.snapshot->group_data;
-    snapshot->group_data_size = group->log.snapshot->group_data_size;
-}
-
 void snapshot_capture(struct rr_group *group)
 {
     struct snapshot_job *job = &group->snapshot;
     if (RR_LIKELY(job->index != group->applied || job->captured))
         return;
+    uint8_t book[MEMBERS_ENCODED_MAX];
     struct log_snapshot now = {
+        .group_data = book,
+        .group_data_size = (uint32_t)(members_encode(&group->members, book) - book),
         .snapshot.metadata = {.conf_state = group->conf_state,
                               .index = job->index,
                               .term = log_cache_term(&group->log, job->index)}};
-    describe_group(group, &now);
     job->captured = log_snapshot_new(&now);
     if (!job->captured)
         group_stop(group, RR_E_NO_MEMORY);
@@ -201,6 +202,7 @@ static void take_start(struct rr_group *group)
     struct snapshot_job *job = &group->snapshot;
     job->job = (struct io_job){.run = take_run, .done = take_done};
     job->work = SNAPSHOT_TAKING;
+    group->must_snapshot = false;
     job->index = group->apply.submitted_index;
     snapshot_capture(group);
     apply_post(&group->apply, &job->job);
@@ -304,6 +306,9 @@ void group_snapshot_policy(struct rr_group *group)
     bool is_due = is_tight || logged >= group->options.snapshot_log_bytes;
     if (wants_rewrite && !is_due)
         group->trail_index = 0; /* only what lies behind the snapshot may stay */
+    else if (group->must_snapshot && !is_due)
+        group->trail_index = group->log.first; /* it is not there to compact anything */
+    is_due |= group->must_snapshot;
     bool is_worth = group->apply.submitted_index > group->log.snapshot->snapshot.metadata.index;
     if (wants_rewrite && !is_worth && !group->error)
         drop_trail(group);

@@ -13,6 +13,8 @@ rr_test(NAME test_engine_counters LABEL io SOURCES test_engine_counters.c engine
         LIBS rr_engine Threads::Threads)
 rr_test(NAME test_engine_poison LABEL fast SOURCES test_engine_poison.c sim_cluster.c
         LIBS rr_engine rr_sim)
+rr_test(NAME test_engine_members LABEL fast SOURCES test_engine_members.c sim_cluster.c
+        LIBS rr_engine rr_sim)
 rr_test(NAME test_engine_events LABEL fast SOURCES test_engine_events.c sim_cluster.c
         LIBS rr_engine rr_sim)
 rr_test(NAME test_engine_groups LABEL fast

@@ -9,8 +9,11 @@
 
 static int machine_open(void *ctx, uint64_t *applied)
 {
-    (void)ctx;
-    *applied = 0;
+    struct sim_node *node = ctx;
+    node->applied_index = node->cluster->is_durable
+                              ? node->cluster->durable_applied[node->number - 1]
+                              : 0;
+    *applied = node->applied_index;
     return 0;
 }
 
@@ -23,6 +26,7 @@ static int machine_apply(void *ctx, const struct rr_apply_entry *entries, uint32
     for (uint32_t i = 0; i < count; i++) {
         CHECK(entries[i].index > node->applied_index);
         node->applied_index = entries[i].index;
+        node->cluster->durable_applied[node->number - 1] = entries[i].index;
         results[i] = ++node->applied_count;
     }
     return 0;
@@ -87,7 +91,7 @@ void sim_cluster_init(struct sim_cluster *cluster, uint64_t seed, uint32_t node_
 {
     memset(cluster, 0, sizeof(*cluster));
     cluster->sim = sim_new(seed);
-    cluster->node_count = node_count;
+    cluster->node_count = cluster->voter_count = node_count;
     cluster->engine_options = (struct rr_engine_options){.size = sizeof(struct rr_engine_options),
                                                          .dir = "/data",
                                                          .cluster_id = 5,
@@ -100,24 +104,32 @@ void sim_cluster_init(struct sim_cluster *cluster, uint64_t seed, uint32_t node_
         .size = sizeof(struct rr_group_options), .group_id = 1, .on_complete = on_complete};
 }
 
-void sim_cluster_open_node(struct sim_cluster *cluster, uint32_t i)
+const char *sim_cluster_address(uint32_t i)
 {
     static const char *const addresses[SIM_CLUSTER_NODES_MAX] = {
-        "127.0.0.1:70", "127.0.0.2:70", "127.0.0.3:70", "127.0.0.4:70", "127.0.0.5:70"};
+        "127.0.0.1:70", "127.0.0.2:70", "127.0.0.3:70", "127.0.0.4:70",
+        "127.0.0.5:70", "127.0.0.6:70", "127.0.0.7:70"};
+    return addresses[i];
+}
+
+void sim_cluster_open_node(struct sim_cluster *cluster, uint32_t i)
+{
     struct sim_node *node = &cluster->nodes[i];
     struct rr_peer_address peers[SIM_CLUSTER_NODES_MAX];
-    for (uint32_t k = 0; k < cluster->node_count; k++)
-        peers[k] = (struct rr_peer_address){k + 1, addresses[k]};
+    for (uint32_t k = 0; k < cluster->voter_count; k++)
+        peers[k] = (struct rr_peer_address){k + 1, sim_cluster_address(k)};
     memset(node, 0, sizeof(*node));
     node->cluster = cluster;
     node->number = i + 1;
     struct rr_engine_options engine_options = cluster->engine_options;
-    engine_options.listen = addresses[i];
+    engine_options.listen = sim_cluster_address(i);
+    if (i >= cluster->voter_count)
+        engine_options.create = RR_CREATE_JOIN;
     engine_options.node_id = node->number;
     engine_options.event_ctx = node;
     struct rr_group_options group_options = cluster->group_options;
     group_options.peers = peers;
-    group_options.peer_count = cluster->node_count;
+    group_options.peer_count = i < cluster->voter_count ? cluster->voter_count : 1;
     group_options.ctx = node;
     struct rr_state_machine machine = {.size = sizeof(machine),
                                        .ctx = node,
@@ -140,7 +152,7 @@ void sim_cluster_open_node(struct sim_cluster *cluster, uint32_t i)
 
 void sim_cluster_open(struct sim_cluster *cluster)
 {
-    for (uint32_t i = 0; i < cluster->node_count; i++)
+    for (uint32_t i = 0; i < cluster->voter_count; i++)
         sim_cluster_open_node(cluster, i);
 }
 
@@ -199,7 +211,7 @@ struct sim_node *sim_cluster_next(struct sim_node *node, uint32_t k)
 void sim_cluster_isolate(struct sim_node *node, bool isolated)
 {
     for (uint32_t i = 1; i <= node->cluster->node_count; i++) {
-        if (i == node->number)
+        if (i == node->number || node->cluster->nodes[i - 1].number == 0)
             continue;
         sim_cut(node->cluster->sim, i, node->number, isolated);
         sim_cut(node->cluster->sim, node->number, i, isolated);

@@ -13,7 +13,7 @@
 #include <ringraft/raft.h>
 #include <ringraft/ringraft.h>
 
-#define SIM_CLUSTER_NODES_MAX 5
+#define SIM_CLUSTER_NODES_MAX 7
 #define SIM_CLUSTER_RECORDS   4096u
 
 struct sim_node {
@@ -36,19 +36,24 @@ struct sim_node {
 struct sim_cluster {
     struct sim *sim;
     uint32_t node_count;
+    uint32_t voter_count; /* the first of them are the initial voters; the others join */
+    bool is_durable;      /* state machines keep what they applied when their node dies */
+    uint64_t durable_applied[SIM_CLUSTER_NODES_MAX];
     struct sim_node nodes[SIM_CLUSTER_NODES_MAX];
     /* What every node is opened with; tests change them before sim_cluster_open. */
     struct rr_engine_options engine_options;
     struct rr_group_options group_options;
 };
 
-/* Makes the world; opens nothing. */
+/* Makes the world; opens nothing. All nodes are initial voters. */
 void sim_cluster_init(struct sim_cluster *cluster, uint64_t seed, uint32_t node_count);
-/* Starts the process of each node, or of one. */
+/* Starts the process of each initial voter, or of one node. */
 void sim_cluster_open(struct sim_cluster *cluster);
 void sim_cluster_open_node(struct sim_cluster *cluster, uint32_t i);
 /* The process of node `i` dies; its disk stays. */
 void sim_cluster_kill(struct sim_cluster *cluster, uint32_t i);
+/* Where node `i` listens. */
+const char *sim_cluster_address(uint32_t i);
 /* Kills what runs and frees the world. */
 void sim_cluster_fini(struct sim_cluster *cluster);
 

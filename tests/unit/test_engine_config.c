@@ -17,6 +17,7 @@ static struct rr_engine_options good_engine(void)
                                       .dir = "d",
                                       .listen = "127.0.0.1:7001",
                                       .cluster_id = 1,
+                                      .create = RR_CREATE_BOOTSTRAP,
                                       .node_id = 1};
 }
 
@@ -155,6 +156,21 @@ static void test_config_peers_are_checked(void)
     check_group(&options, RR_E_BAD_ADDRESS, "nonsense");
 }
 
+/* Who joins is told by one voter who the others are, and may be dialled by whoever adds it. */
+static void test_config_peers_of_a_joining_node_may_be_few(void)
+{
+    struct rr_engine_options engine = good_engine(), resolved_engine;
+    struct rr_group_options options = good_group(), resolved;
+    engine.create = RR_CREATE_JOIN;
+    engine.node_id = 9;
+    CHECK(config_resolve_engine(&engine, &resolved_engine, NULL) == 0);
+    options.peer_count = 1;
+    CHECK(config_resolve_group(&options, &resolved_engine, &resolved, NULL) == 0);
+    options.peer_count = 0;
+    options.peers = NULL;
+    CHECK(config_resolve_group(&options, &resolved_engine, &resolved, NULL) == 0);
+}
+
 static void test_config_group_relations(void)
 {
     REFUSED_GROUP(election_ticks, 2, RR_E_INVALID, "election_ticks");
@@ -173,6 +189,7 @@ int main(void)
     RUN(test_config_engine_refusals_name_the_option);
     RUN(test_config_group_refusals_name_the_option);
     RUN(test_config_peers_are_checked);
+    RUN(test_config_peers_of_a_joining_node_may_be_few);
     RUN(test_config_group_relations);
     return 0;
 }

@@ -59,6 +59,8 @@ struct rr_state_machine {
 enum rr_completion_kind {
     RR_COMPLETION_PROPOSAL = 0,
     RR_COMPLETION_READ = 1,
+    RR_COMPLETION_CONF_CHANGE = 2,
+    RR_COMPLETION_TRANSFER = 3,
 };
 
 /* One per accepted call; what its status means stands at the call. Of a proposal: RR_OK (committed,
@@ -93,9 +95,13 @@ enum rr_backend { RR_BACKEND_AUTO = 0, RR_BACKEND_URING = 1, RR_BACKEND_POSIX = 
 enum rr_event_kind {
     /* The group is led by `node` in `term`, as far as this node knows; node 0: by nobody. */
     RR_EVENT_LEADER = 1,
+    /* A change of members, at `index`, is in effect here: see the status. */
+    RR_EVENT_CONFIGURATION = 2,
     /* The disk of the log. status: RR_E_STALLED, RR_E_NO_SPACE (leaders hand over; ends by itself:
      * 0), RR_E_POISONED (ends with the process). */
     RR_EVENT_DISK = 4,
+    /* `node`, this one, was removed from the group (status RR_E_REMOVED) and goes quiet. */
+    RR_EVENT_REMOVED = 6,
 };
 
 struct rr_event {
@@ -164,8 +170,9 @@ int rr_engine_health(struct rr_engine *engine, struct rr_health *health);
 struct rr_group_options {
     size_t size;
     uint64_t group_id; /* 1 is as good as any */
-    /* The initial voters (BOOTSTRAP; identical on each), and where every peer lives. Includes this
-     * node. */
+    /* BOOTSTRAP: the initial voters, this node included, and where they listen; identical on each.
+     * JOIN: whom to tell that this node is there; one voter will do, or nobody: who adds it dials
+     * it. A directory that was used before knows its members itself. */
     const struct rr_peer_address *peers;
     uint32_t peer_count;
     uint32_t tick_ms;
@@ -243,6 +250,66 @@ int rr_read_index(struct rr_group *group, uint64_t tag, uint32_t timeout_ms);
  * interval, so a bound of less than about two such intervals is seldom met. RR_E_CLOSED. */
 int rr_read_stale(struct rr_group *group, uint32_t staleness_max_ms, uint64_t *applied);
 
+/* ---- membership ---------------------------------------------------------- */
+
+enum rr_member_change_kind {
+    RR_MEMBER_ADD = 1,         /* a new node becomes a voter */
+    RR_MEMBER_ADD_LEARNER = 2, /* a new node receives the log and does not vote */
+    RR_MEMBER_PROMOTE = 3,     /* a learner becomes a voter */
+    RR_MEMBER_REMOVE = 4,      /* a voter or learner leaves; its id is never used again */
+    RR_MEMBER_REPLACE = 5, /* `replaced` leaves and `node` votes instead, in one joint change: a new
+                              node, or a learner */
+};
+
+struct rr_member_change {
+    size_t size; /* sizeof(struct rr_member_change) */
+    enum rr_member_change_kind kind;
+    uint64_t node;
+    const char *address; /* of a new node: where it listens, "127.0.0.1:7004"; else NULL */
+    uint64_t replaced;
+};
+
+/* Any thread; never waits. Asks the leader to change who is a member; one change at a time. A new
+ * node is opened with RR_CREATE_JOIN, before or after.
+ *
+ * Negative: refused, nothing is in the log, no completion follows, `error` (may be NULL) says why
+ * (RR_E_INVALID, RR_E_BAD_ADDRESS, RR_E_CLOSED). 0: exactly one completion:
+ *
+ *   RR_OK                 in effect here: committed and applied; of a replacement, that the
+ *                         replaced node is out as well
+ *   RR_E_NOT_LEADER       this node does not lead
+ *   RR_E_CONF_IN_FLIGHT   an earlier change is not in effect yet, or this leader is too new to know
+ *   RR_E_CONF_REFUSED     it makes no sense (unknown node, already a member, an id that was
+ *                         removed, the last voter…); the log line says why
+ *   RR_E_LAGGING          the learner is not active or lacks more than 4096 committed entries
+ *   RR_E_BUSY             leadership is being transferred, or the log takes no proposals
+ *   RR_E_CLOSED           the group or engine is being closed, or has stopped
+ *   RR_E_UNKNOWN_OUTCOME  leadership was lost, or the engine closed, between append and effect
+ *
+ * All but RR_OK and the last say that it is certainly not in effect and never will be. */
+int rr_conf_change(struct rr_group *group, const struct rr_member_change *change, uint64_t tag,
+                   struct rr_error *error);
+
+/* ---- leadership ---------------------------------------------------------- */
+
+/* Any thread; never waits. Asks the leader to hand over to the voter `to` within timeout_ms (0: an
+ * election timeout; at most a minute). Until then it takes no proposals: they complete with
+ * RR_E_BUSY, certainly not in the log; afterwards it serves on.
+ *
+ * Negative: refused, no completion follows (RR_E_INVALID, RR_E_CLOSED). 0: exactly one completion.
+ * RR_OK: `to` leads. RR_E_NOT_LEADER: this node does not, or
+ * another one than `to` does now. RR_E_NOT_VOTER: `to` is a learner or no member. RR_E_BUSY:
+ * another transfer is under way. RR_E_DEADLINE: `to` did not take over in time. RR_E_CLOSED. */
+int rr_transfer_leadership(struct rr_group *group, uint64_t to, uint32_t timeout_ms, uint64_t tag);
+
+/* ---- status -------------------------------------------------------------- */
+
+enum rr_member_role {
+    RR_MEMBER_ROLE_VOTER = 1,
+    RR_MEMBER_ROLE_LEARNER = 2,
+    RR_MEMBER_ROLE_LEAVING = 3, /* votes until the joint configuration is left */
+};
+
 /* Any thread: a consistent picture as of the end of a recent turn. */
 struct rr_group_status {
     size_t size;
@@ -264,7 +331,9 @@ struct rr_group_status {
         uint8_t state; /* enum rr_progress_state */
         bool active, connected;
         int32_t refusal; /* why the peer refuses this node or is refused, or 0 */
-    } peers[31];
+        uint8_t role;     /* enum rr_member_role */
+        char address[23]; /* "": not known */
+    } peers[31];          /* the members as of `applied`, this node included */
     uint32_t peer_count;
     bool durable_direct; /* O_DIRECT|DSYNC in use */
     bool ram_file_system;
