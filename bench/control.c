@@ -19,6 +19,11 @@
 
 bool control_spawn(struct control *control, char *const *arguments)
 {
+    return control_spawn_program(control, "/proc/self/exe", arguments);
+}
+
+bool control_spawn_program(struct control *control, const char *program, char *const *arguments)
+{
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
         return false;
@@ -37,7 +42,7 @@ bool control_spawn(struct control *control, char *const *arguments)
             fcntl(pair[1], F_SETFD, 0);
         else
             dup2(pair[1], CONTROL_CHILD_FD);
-        execv("/proc/self/exe", argv);
+        execv(program, argv);
         _exit(127);
     }
     close(pair[1]);

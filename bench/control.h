@@ -24,6 +24,8 @@ struct control {
 /* Starts this very program with `arguments` (NULL-terminated, without argv[0]); false: no process
  * could be made. */
 bool control_spawn(struct control *control, char *const *arguments);
+/* Another program that speaks the same. */
+bool control_spawn_program(struct control *control, const char *program, char *const *arguments);
 void control_child(struct control *control);
 /* False: the other side is gone. */
 bool control_send(struct control *control, const char *format, ...)

@@ -4,7 +4,10 @@
  * The parent keeps the acknowledgements. Passes when no acknowledged write is lost, all replicas
  * applied the same history, and every restart recovered without help.
  *
- *   rr-kill [--cycles N] [--all N] [--seed N] [--dir DIR] [--keep]
+ *   rr-kill [--cycles N] [--all N] [--seed N] [--dir DIR] [--keep] [--old PROGRAM]
+ *
+ * --old names the rr-kill of an older build: all replicas begin with it and are moved to this
+ * build one after another, under load and kills; each is away long enough to be sent a snapshot.
  */
 #include "bench/control.h"
 #include "bench/local.h"
@@ -26,10 +29,13 @@
 #define SETTLE_TRIES    600
 #define SETTLE_PAUSE_MS 50u
 #define SETTLED_ROUNDS  3u
+#define AWAY_MS         1500u
 
 struct killer {
     char dir[400];
     char ports[32];
+    const char *old; /* an older build's program, or NULL */
+    bool is_old[KILL_NODES];
     struct control nodes[KILL_NODES];
     uint64_t boots;
     uint64_t random;
@@ -84,7 +90,8 @@ static void start_node(struct killer *killer, uint32_t node)
     char *arguments[] = {
         (char *)"--node", id,  (char *)"--boot", boot, (char *)"--data", dir, (char *)"--ports",
         killer->ports,    NULL};
-    if (!control_spawn(&killer->nodes[node], arguments))
+    const char *program = killer->is_old[node] ? killer->old : "/proc/self/exe";
+    if (!control_spawn_program(&killer->nodes[node], program, arguments))
         fail("start", strerror(errno));
 }
 
@@ -106,16 +113,22 @@ static void kill_node(struct killer *killer, uint32_t node)
     close(killer->nodes[node].fd);
 }
 
-/* Lets the cluster run, reading acknowledgements as they come. */
-static void run_for(struct killer *killer, uint32_t ms)
+/* Lets the cluster run without `away`, reading acknowledgements as they come. */
+static void run_for_others(struct killer *killer, uint32_t away, uint32_t ms)
 {
     char line[512];
     struct timespec pause = {0, 5000000};
     for (uint32_t passed = 0; passed < ms; passed += 5) {
         nanosleep(&pause, NULL);
         for (uint32_t node = 0; node < KILL_NODES; node++)
-            listen_to(killer, node, NULL, line, sizeof(line), 0);
+            if (node != away)
+                listen_to(killer, node, NULL, line, sizeof(line), 0);
     }
+}
+
+static void run_for(struct killer *killer, uint32_t ms)
+{
+    run_for_others(killer, KILL_NODES, ms);
 }
 
 static void kill_some(struct killer *killer, bool all)
@@ -188,20 +201,67 @@ static void pick_ports(struct killer *killer)
     snprintf(killer->ports, sizeof(killer->ports), "%u,%u,%u", ports[0], ports[1], ports[2]);
 }
 
+static void play(struct killer *killer, uint32_t cycles, uint32_t all)
+{
+    for (uint32_t cycle = 0; cycle < cycles + all; cycle++) {
+        kill_some(killer, draw(killer, cycles + all) < all);
+        run_for(killer, 50 + (uint32_t)draw(killer, 600));
+    }
+}
+
+/* The older build takes a directory that this one has opened for what it is, and says so. */
+static void check_way_back(struct killer *killer, uint32_t node)
+{
+    char line[512];
+    kill_node(killer, node);
+    killer->is_old[node] = true;
+    start_node(killer, node);
+    while (control_read(&killer->nodes[node], line, sizeof(line), START_WAIT_MS))
+        if (strncmp(line, "ready", 5) == 0 || strncmp(line, "error ", 6) == 0)
+            break;
+    if (strncmp(line, "error ", 6) != 0 || !strstr(line, "feature level"))
+        fail("an older build opened a newer directory, or did not say why not", line);
+    kill_node(killer, node);
+    killer->is_old[node] = false;
+    start_node(killer, node);
+    await_node(killer, node);
+}
+
+/* From the older build to this one, a node at a time. */
+static void upgrade(struct killer *killer, uint32_t cycles, uint32_t all)
+{
+    struct picture picture;
+    for (uint32_t node = 0; node < KILL_NODES; node++) {
+        kill_node(killer, node);
+        run_for_others(killer, node, AWAY_MS);
+        killer->is_old[node] = false;
+        start_node(killer, node);
+        await_node(killer, node);
+        run_for(killer, 500);
+        play(killer, cycles, all);
+        settle(killer, &picture); /* old and new are one cluster, not two */
+        for (uint32_t writer = 0; writer < KILL_NODES; writer++)
+            control_send(&killer->nodes[writer], "write");
+    }
+    check_way_back(killer, 0);
+}
+
 static int run(struct killer *killer, uint32_t cycles, uint32_t all, bool keep)
 {
     struct picture last;
     pick_ports(killer);
     mkdir(killer->dir, 0700);
-    for (uint32_t node = 0; node < KILL_NODES; node++)
+    for (uint32_t node = 0; node < KILL_NODES; node++) {
+        killer->is_old[node] = killer->old != NULL;
         start_node(killer, node);
+    }
     for (uint32_t node = 0; node < KILL_NODES; node++)
         await_node(killer, node);
     run_for(killer, 1000);
-    for (uint32_t cycle = 0; cycle < cycles + all; cycle++) {
-        kill_some(killer, draw(killer, cycles + all) < all);
-        run_for(killer, 50 + (uint32_t)draw(killer, 600));
-    }
+    if (killer->old)
+        upgrade(killer, cycles, all);
+    else
+        play(killer, cycles, all);
     settle(killer, &last);
     for (uint32_t node = 0; node < KILL_NODES; node++)
         control_stop(&killer->nodes[node]);
@@ -228,11 +288,17 @@ static void parse_ports(char *text, uint16_t *ports)
 int main(int argc, char **argv)
 {
     static const struct option long_options[] = {
-        {"cycles", required_argument, NULL, 'c'}, {"all", required_argument, NULL, 'a'},
-        {"seed", required_argument, NULL, 's'},   {"dir", required_argument, NULL, 'd'},
-        {"keep", no_argument, NULL, 'k'},         {"node", required_argument, NULL, 'n'},
-        {"boot", required_argument, NULL, 'b'},   {"data", required_argument, NULL, 'D'},
-        {"ports", required_argument, NULL, 'p'},  {NULL, 0, NULL, 0},
+        {"cycles", required_argument, NULL, 'c'},
+        {"all", required_argument, NULL, 'a'},
+        {"seed", required_argument, NULL, 's'},
+        {"dir", required_argument, NULL, 'd'},
+        {"keep", no_argument, NULL, 'k'},
+        {"node", required_argument, NULL, 'n'},
+        {"boot", required_argument, NULL, 'b'},
+        {"data", required_argument, NULL, 'D'},
+        {"ports", required_argument, NULL, 'p'},
+        {"old", required_argument, NULL, 'o'},
+        {NULL, 0, NULL, 0},
     };
     static struct killer killer;
     struct kill_node_options child = {0};
@@ -256,6 +322,9 @@ int main(int argc, char **argv)
             break;
         case 'k':
             keep = true;
+            break;
+        case 'o':
+            killer.old = optarg;
             break;
         case 'n':
             child.node = strtoull(optarg, NULL, 10);
