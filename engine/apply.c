@@ -78,6 +78,8 @@ static void apply_to_state_machine(struct apply *apply, struct apply_batch *batc
         fail_batch(batch);
         return;
     }
+    if (RR_UNLIKELY(batch->takes_hash))
+        batch->hash = machine->hash(machine->ctx);
     for (uint32_t k = 0; k < (uint32_t)count; k++) {
         uint32_t i = apply->positions[k];
         if (batch->outcomes[i] == OUTCOME_SAME)
@@ -147,6 +149,7 @@ static struct apply_batch *batch_new(struct apply *apply)
     batch->job = (struct io_job){.run = batch_run, .done = batch_done};
     batch->apply = apply;
     batch->entry_count = batch->block_count = batch->completion_count = 0;
+    batch->takes_hash = false;
     return batch;
 }
 
@@ -164,6 +167,18 @@ static void batch_add(struct apply_batch *batch, struct outcomes *outcomes,
     }
 }
 
+/* How many of the entries from `index` on may be applied together: a hash is due behind the last.
+ */
+static uint32_t entries_together(const struct apply *apply, uint64_t index, uint32_t count)
+{
+    uint64_t every = apply->options.hash_entries;
+    uint32_t most = count < APPLY_BATCH_ENTRIES ? count : APPLY_BATCH_ENTRIES;
+    if (RR_LIKELY(every == 0))
+        return most;
+    uint64_t left = every - (index - 1) % every;
+    return left < most ? (uint32_t)left : most;
+}
+
 int apply_entries(struct apply *apply, struct outcomes *outcomes, const struct rr_entry *entries,
                   uint32_t count)
 {
@@ -172,7 +187,7 @@ int apply_entries(struct apply *apply, struct outcomes *outcomes, const struct r
         struct apply_batch *batch = batch_new(apply);
         if (!batch)
             return RR_E_NO_MEMORY;
-        uint32_t n = count < APPLY_BATCH_ENTRIES ? count : APPLY_BATCH_ENTRIES;
+        uint32_t n = entries_together(apply, entries->index, count);
         for (uint32_t i = 0; i < n; i++) {
             RR_ASSERT(entries[i].index == apply->submitted_index + 1);
             apply->submitted_index++;
@@ -180,6 +195,8 @@ int apply_entries(struct apply *apply, struct outcomes *outcomes, const struct r
         }
         entries += n;
         count -= n;
+        uint64_t every = apply->options.hash_entries;
+        batch->takes_hash = every && apply->submitted_index % every == 0;
         apply_post(apply, &batch->job);
     }
     return 0;

@@ -39,7 +39,9 @@ struct apply_batch {
     uint32_t entry_count;
     uint32_t block_count;
     uint32_t completion_count;
-    int failure; /* set when it was not applied */
+    int failure;     /* set when it was not applied */
+    bool takes_hash; /* of the state behind the last entry */
+    uint64_t hash;
     struct rr_entry entries[APPLY_BATCH_ENTRIES];
     struct rr_block *blocks[APPLY_BATCH_ENTRIES];
     uint64_t tags[APPLY_BATCH_ENTRIES];
@@ -52,6 +54,7 @@ struct apply_options {
     struct io_worker *worker;
     bool is_inline;
     struct rr_state_machine state_machine;
+    uint64_t hash_entries; /* a hash of the state is taken at the multiples of it; 0: never */
     void (*on_complete)(void *ctx, const struct rr_completion *completions, uint32_t count);
     void *ctx;
     void (*came_back)(struct apply *apply); /* a batch or job, on the loop; may only record */

@@ -85,6 +85,16 @@ static RR_COLD void on_refused(void *ctx, uint64_t node, int err)
     }
 }
 
+static void on_hash(void *ctx, uint64_t from, uint64_t group_id, const struct frame_hash *hash)
+{
+    struct rr_engine *engine = ctx;
+    struct rr_group *group = id_map_find(&engine->groups, group_id);
+    if (!group || group->error)
+        return;
+    group_receive_hash(group, from, hash);
+    engine_touch(engine, group);
+}
+
 /* ---- opening ------------------------------------------------------------- */
 
 static uint64_t random_not_zero(struct io *io)
@@ -196,6 +206,7 @@ static int open_transport(struct rr_engine *engine, struct rr_error *error)
                                         .on_refused = on_refused,
                                         .on_address = membership_on_address,
                                         .on_notice = membership_on_notice,
+                                        .on_hash = on_hash,
                                         .run_crc = wal_run_crc};
     int rc = io_address_parse(given->listen, &options.listen, error);
     if (rc == 0 && given->advertise)

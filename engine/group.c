@@ -105,6 +105,7 @@ void group_note_lead(struct rr_group *group, uint64_t lead, uint64_t term)
     if (group->lead == lead)
         return;
     group->lead = lead;
+    group->hashes.alarmed_count = 0;
     group->leaderless_ns = group->engine->now_ns;
     group_fail_unanswered_reads(group);
     engine_event(group->engine, &(struct rr_event){.kind = RR_EVENT_LEADER,
@@ -253,6 +254,8 @@ static void collect_applied(struct rr_group *group)
     struct apply_batch *batch;
     while ((batch = apply_take_done(&group->apply))) {
         int rc = batch->entry_count && !group->error ? answer_applied(group, batch) : 0;
+        if (RR_UNLIKELY(batch->takes_hash) && rc == 0 && !group->error)
+            group_take_hash(group, group->applied, batch->hash);
         apply_put_back(&group->apply, batch);
         if (rc != 0)
             group_stop(group, rc);

@@ -24,6 +24,7 @@
 #include "engine/proposal_queue.h"
 #include "engine/reads.h"
 #include "engine/group_status.h"
+#include "engine/hashes.h"
 
 /* A response that the core wants delivered once what it vouches for is durable. */
 struct held_response {
@@ -93,6 +94,7 @@ struct rr_group {
     struct log_cache log;
     struct apply apply;
     struct outcomes outcomes;
+    struct hashes hashes;
     struct held_responses held;
     struct status_page status;
     int error; /* why the group stopped, or 0 */

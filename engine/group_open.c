@@ -35,7 +35,8 @@ const struct rr_allocator group_heap = {
 
 /* ---- options ------------------------------------------------------------- */
 
-static int check_state_machine(const struct rr_state_machine *machine, struct rr_error *error)
+static int check_state_machine(const struct rr_group *group, const struct rr_state_machine *machine,
+                               struct rr_error *error)
 {
     if (!machine || machine->size != sizeof(*machine))
         return rr_fail(error, RR_E_INVALID, "set .size of the state machine to its sizeof (%zu)",
@@ -47,6 +48,9 @@ static int check_state_machine(const struct rr_state_machine *machine, struct rr
             error, RR_E_INVALID,
             "a state machine needs open, apply, the three snapshot functions and the three "
             "restore functions; only hash is optional");
+    if (group->options.hash_entries && !machine->hash)
+        return rr_fail(error, RR_E_INVALID,
+                       "hash_entries is set, and the state machine has no hash");
     return 0;
 }
 
@@ -233,6 +237,7 @@ static int start_stages(struct rr_group *group, const struct rr_state_machine *m
                                   .came_back = came_back,
                                   .is_inline = options->apply_inline,
                                   .state_machine = *machine,
+                                  .hash_entries = options->hash_entries,
                                   .on_complete = options->on_complete,
                                   .ctx = options->ctx};
     apply_init(&group->apply, &apply, group->applied);
@@ -256,7 +261,7 @@ static int make_group(struct rr_group *group, const struct rr_group_options *opt
 {
     int rc = config_resolve_group(options, &group->engine->options, &group->options, error);
     if (rc == 0)
-        rc = check_state_machine(machine, error);
+        rc = check_state_machine(group, machine, error);
     if (rc != 0)
         return rc;
     group->tick_ns = (uint64_t)group->options.tick_ms * 1000 * 1000;

@@ -144,6 +144,11 @@ static int restore_end(void *ctx, void *restore, bool complete)
     return 0;
 }
 
+static uint64_t state_hash(void *ctx)
+{
+    return ((const struct chain_machine *)ctx)->hash;
+}
+
 void chain_machine_bind(struct chain_machine *machine, struct rr_state_machine *table)
 {
     *table = (struct rr_state_machine){
@@ -157,5 +162,6 @@ void chain_machine_bind(struct chain_machine *machine, struct rr_state_machine *
         .restore_begin = restore_begin,
         .restore_write = restore_write,
         .restore_end = restore_end,
+        .hash = state_hash,
     };
 }

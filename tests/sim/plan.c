@@ -90,7 +90,8 @@ static void make_readers(struct plan *p)
 
     p->reads = stream_chance(&s, 3, 4);
     p->group.read_queue_entries = (uint32_t)PICK(&s, 2, 64, 1024);
-    p->group.lease_reads = stream_chance(&s, 1, 3) && !p->clock_skew; /* which they exclude */
+    p->group.lease_reads = stream_chance(&s, 1, 3);
+    p->group.hash_entries = PICK(&s, 0, 7, 64);
 }
 
 void plan_make(struct plan *plan, uint64_t seed)

@@ -62,6 +62,13 @@ static int machine_restored(void *ctx, void *context, bool complete)
     return 0;
 }
 
+static uint64_t machine_hash(void *ctx)
+{
+    struct sim_node *node = ctx;
+    node->hash_count++;
+    return (node->applied_count * 0x100000001b3ull + node->applied_index) ^ node->twist;
+}
+
 /* ---- what the engine tells ----------------------------------------------- */
 
 static void on_complete(void *ctx, const struct rr_completion *completions, uint32_t count)
@@ -140,7 +147,8 @@ void sim_cluster_open_node(struct sim_cluster *cluster, uint32_t i)
                                        .snapshot_end = machine_end,
                                        .restore_begin = machine_begin,
                                        .restore_write = machine_write,
-                                       .restore_end = machine_restored};
+                                       .restore_end = machine_restored,
+                                       .hash = machine_hash};
     struct rr_error error = {0};
     struct io *io = sim_machine(cluster->sim, node->number);
     if (engine_open_on(io, &engine_options, &node->engine, &error) != 0 ||

@@ -24,6 +24,8 @@ struct sim_node {
     /* The state machine: how many entries it applied, and the last one's index. */
     uint64_t applied_count, applied_index;
     bool fails_to_apply;
+    uint64_t twist;      /* what its hash differs by from a right one */
+    uint64_t hash_count; /* how often it was asked for its hash */
     uint64_t ok, failed; /* completions */
     int32_t last_failure;
     struct rr_completion completions[SIM_CLUSTER_RECORDS];

@@ -50,7 +50,9 @@ struct rr_state_machine {
     int (*restore_begin)(void *ctx, void **restore);
     int (*restore_write)(void *ctx, void *restore, const uint8_t *buf, size_t size);
     int (*restore_end)(void *ctx, void *restore, bool complete);
-    uint64_t (*hash)(void *ctx); /* optional: compared across replicas by tests and tools */
+    /* Optional, but for hash_entries: of the whole state, equal wherever the same entries were
+     * applied. */
+    uint64_t (*hash)(void *ctx);
 };
 
 /* ---- completions --------------------------------------------------------- */
@@ -100,6 +102,9 @@ enum rr_event_kind {
     /* The disk of the log. status: RR_E_STALLED, RR_E_NO_SPACE (leaders hand over; ends by itself:
      * 0), RR_E_POISONED (ends with the process). */
     RR_EVENT_DISK = 4,
+    /* The state machine of `node` differs at `index` from the leader's, or (on that node itself)
+     * from a majority's: then it has stopped there. */
+    RR_EVENT_DIVERGENCE = 5,
     /* `node`, this one, was removed from the group (status RR_E_REMOVED) and goes quiet. */
     RR_EVENT_REMOVED = 6,
 };
@@ -196,6 +201,10 @@ struct rr_group_options {
      * an election timeout after its start. A leader that was stopped asks again. Off: reads trust
      * no clock. */
     bool lease_reads;
+    /* The state machines are compared by their hashes behind every so many entries, the same
+     * everywhere; one that differs from a majority of the voters stops with RR_E_DIVERGED, an
+     * alarm is raised in any case (RR_EVENT_DIVERGENCE). 0: never. */
+    uint64_t hash_entries;
     void (*on_complete)(void *ctx, const struct rr_completion *completions, uint32_t count);
     void *ctx;
 };
