@@ -59,11 +59,11 @@ struct transport_options {
     struct transport_limits limits;
     uint32_t send_queue_bytes_max;           /* per peer, referenced bytes count; 4 MiB */
     uint32_t stranger_count_max;             /* 64 */
-    uint64_t stranger_timeout_ns;            /* 5 s; also for our own connect and hello */
+    uint64_t stranger_timeout_ns;            /* 5 s; also for our own hello */
     uint64_t backoff_min_ns, backoff_max_ns; /* 10 ms, 1 s */
     /* A connection on which nothing arrived for so long is closed; one on which nothing was sent
-     * for a quarter of it carries a sign of life. Equal everywhere; 1 s; see
-     * transport_limit_silence. */
+     * for a quarter of it carries a sign of life; a connect may take twice as long. Equal
+     * everywhere; 1 s; see transport_limit_silence. */
     uint64_t silence_ns;
     void *ctx;
     /* A hello's peer, before anything is accepted from it or sent to it: 0: known and equal or

@@ -9,6 +9,9 @@
  */
 #include "io/transport_impl.h"
 
+/* A connect is given up after so many times what counts as silence. */
+#define CONNECT_SILENCES 2u
+
 static const uint8_t next_states[] = {
     [DIAL_IDLE] = 1 << DIAL_CONNECTING,
     [DIAL_CONNECTING] = 1 << DIAL_GREETING | 1 << DIAL_CLOSING,
@@ -39,7 +42,8 @@ static void begin(struct peer *peer)
     dial->address = peer->address;
     dial->hello_bytes = 0;
     dial->was_refused = false;
-    dial->deadline_ns = transport->now_ns + transport->options.stranger_timeout_ns;
+    /* A first packet that is lost is sent again later and later: better a new connection. */
+    dial->deadline_ns = transport->now_ns + CONNECT_SILENCES * transport->options.silence_ns;
     move(dial, DIAL_CONNECTING);
     dial->out.io.address = &dial->address;
     transport_op_submit(&dial->out, IO_CONNECT, fd, NULL, 0);
@@ -68,6 +72,7 @@ static void connected(struct peer *peer)
     hello.to = peer->node;
     hello_put(&hello, dial->hello);
     dial->hello_bytes = 0;
+    dial->deadline_ns = peer->transport->now_ns + peer->transport->options.stranger_timeout_ns;
     move(dial, DIAL_GREETING);
     send_hello(dial);
 }

@@ -16,12 +16,14 @@
 
 /* Enough for a burst of strangers; the kernel caps it at net.core.somaxconn. */
 #define LISTEN_BACKLOG 1024
-/* A peer that vanished is noticed by heartbeats; these only see to it that its sockets do not stay
- * for ever: unacknowledged data for 5 s, or silence for 5 s and then five probes. */
-#define USER_TIMEOUT_MS      5000
-#define KEEPALIVE_IDLE_S     5
+/* Whoever listens notices a peer that vanished by its silence; whoever sends by bytes that nobody
+ * acknowledges (signs of life among them), before their retransmission has become so rare that the
+ * connection would stay dead after the peer is back. A peer that is stopped with full buffers for
+ * longer is called again when it goes on. Probes are for what is idle: strangers. */
+#define USER_TIMEOUT_MS      2000
+#define KEEPALIVE_IDLE_S     2
 #define KEEPALIVE_INTERVAL_S 1
-#define KEEPALIVE_COUNT      5
+#define KEEPALIVE_COUNT      2
 /* Linux 6.18: the listener of a process that was killed lives on in its ring, where an accept is in
  * flight, until a kernel worker has torn that down; on a loaded machine that is after the parent's
  * wait. So a restart finds its own address in use for some milliseconds. */

@@ -162,6 +162,8 @@ static bool step_writing(struct fake_net *net, struct fake_end *end, int fd)
 {
     if (end->is_canceled)
         return complete(&end->writing, -ECANCELED);
+    if (end->writing->kind == IO_CONNECT && net->loses_connects)
+        return false;
     if (end->writing->kind == IO_CONNECT)
         return complete(&end->writing,
                         join(net, fd, end->writing->address->port) ? 0 : -ECONNREFUSED);

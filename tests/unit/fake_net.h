@@ -33,6 +33,7 @@ struct fake_net {
     int end_count;
     int open_count;      /* ends now open: to see leaks of descriptors */
     int socket_failures; /* so many next io_sockets and accepts fail with -EMFILE */
+    bool loses_connects; /* the first packets of connections */
     size_t recv_max;     /* bytes one receive gets at most */
     size_t send_max;     /* bytes one send takes at most */
     struct io_job *jobs; /* posted, of all machines, oldest first */

@@ -334,7 +334,7 @@ static void test_both_ends_have_the_peer_options(void)
     harness_connect(h, &ends[0], &ends[1]);
     for (int i = 0; i < 2; i++) {
         CHECK(get_option(ends[i], IPPROTO_TCP, TCP_NODELAY) == 1);
-        CHECK(get_option(ends[i], IPPROTO_TCP, TCP_USER_TIMEOUT) == 5000);
+        CHECK(get_option(ends[i], IPPROTO_TCP, TCP_USER_TIMEOUT) == 2000);
         CHECK(get_option(ends[i], SOL_SOCKET, SO_KEEPALIVE) == 1);
         CHECK(fcntl(ends[i], F_GETFD) & FD_CLOEXEC);
         close_fd(ends[i]);

@@ -185,6 +185,29 @@ static void test_dial_gives_up_on_silence_after_the_timeout(void)
     world_close(&world);
 }
 
+/* Behind a partition: the connection that is made when it is over must not be the first one. */
+static void test_dial_gives_up_a_connect_that_nobody_answers(void)
+{
+    struct world world;
+    world_init(&world);
+    world.net->loses_connects = true;
+    world_open(&world, 1);
+    int listener = fake_listen(world.net, PORT);
+    struct io_address address = {.ip = 0x7f000001, .port = PORT};
+    CHECK(transport_add_peer(world.nodes[0].transport, 2, &address, NULL) == 0);
+    world_settle(&world);
+    int begun = world.net->end_count;
+    world_pass(&world, 1990 * MS);
+    CHECK(world.net->end_count == begun);
+    world_pass(&world, 100 * MS);
+    CHECK(world.net->end_count == begun + 1); /* another one */
+    world.net->loses_connects = false;
+    world_settle(&world);
+    struct hello hello;
+    receive_dial(&world, listener, &hello);
+    world_close(&world);
+}
+
 static void test_dial_bytes_behind_the_answer_are_malformed(void)
 {
     struct world world;
@@ -312,6 +335,7 @@ int main(void)
     RUN(test_dial_parks_until_the_record_is_durable);
     RUN(test_dial_parked_and_refused_closes);
     RUN(test_dial_gives_up_on_silence_after_the_timeout);
+    RUN(test_dial_gives_up_a_connect_that_nobody_answers);
     RUN(test_dial_bytes_behind_the_answer_are_malformed);
     RUN(test_dial_sees_the_peer_close_without_sending);
     RUN(test_dial_backs_off_to_a_second_with_jitter);
