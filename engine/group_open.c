@@ -195,6 +195,8 @@ static uint64_t inflight_bytes_of(const struct rr_group *group)
 static int start_core(struct rr_group *group, struct rr_error *error)
 {
     const struct rr_group_options *options = &group->options;
+    /* Not the same for all groups, or they would elect the same leader together. */
+    group->leadership.chance = group->engine->core_seed ^ (options->group_id * 0x9e3779b97f4a7c15u);
     struct rr_config config = {
         .size = sizeof(config),
         .id = group->engine->options.node_id,
@@ -215,8 +217,8 @@ static int start_core(struct rr_group *group, struct rr_error *error)
         /* A removed leader hands over first (membership.c). */
         .step_down_on_removal = false,
         .allocator = group_heap,
-        /* Not the same for all groups, or they would elect the same leader together. */
-        .seed = group->engine->core_seed ^ (options->group_id * 0x9e3779b97f4a7c15u),
+        .jitter = leadership_jitter,
+        .jitter_ctx = group,
     };
     const char *reason = NULL;
     int rc = rr_raw_node_new(&config, &group->node, &reason);

@@ -139,6 +139,29 @@ void leadership_hand_over(struct rr_group *group, uint64_t timeout_ns)
                                                .deadline_ns = group->engine->now_ns + timeout_ns});
 }
 
+/* ---- elections ----------------------------------------------------------- */
+
+static uint64_t draw(struct leadership *leadership)
+{
+    uint64_t z = leadership->chance += 0x9e3779b97f4a7c15u; /* splitmix64 */
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+uint32_t leadership_jitter(void *ctx, uint32_t bound)
+{
+    struct rr_group *group = ctx;
+    const struct rr_conf_state *conf = &group->conf_state;
+    uint64_t number = draw(&group->leadership);
+    uint32_t rank = 0;
+    while (rank < conf->voter_count && conf->voters[rank] != group->engine->options.node_id)
+        rank++;
+    if (rank == conf->voter_count || conf->voter_count > bound)
+        return (uint32_t)(number % bound);
+    return (uint32_t)(number % (bound / conf->voter_count)) * conf->voter_count + rank;
+}
+
 /* ---- rr_transfer_leadership ---------------------------------------------- */
 
 static int transfer_now(struct rr_group *group, const struct transfer_call *call)

@@ -30,6 +30,7 @@ struct leader_transfer {
 
 struct leadership {
     struct leader_transfer transfer;
+    uint64_t chance; /* of the election jitter */
 };
 
 struct rr_group;
@@ -37,6 +38,9 @@ struct rr_group;
 /* This node, which leads, should not: to the voter that is furthest of those that can be reached;
  * after the timeout, or if there is none, it steps down anyway. */
 void leadership_hand_over(struct rr_group *group, uint64_t timeout_ns);
+/* The election jitter, for the core (rr_config.jitter; `ctx` is the group): at random, but no two
+ * voters draw the same number, so that those who miss a leader together do not split the votes. */
+uint32_t leadership_jitter(void *ctx, uint32_t bound);
 /* Does it hand over already? */
 static inline bool leadership_is_ending(const struct leadership *leadership)
 {
