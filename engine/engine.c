@@ -48,8 +48,7 @@ static void on_poisoned(void *ctx, int err)
 static int on_check_peer(void *ctx, const struct transport_peer *peer)
 {
     struct rr_engine *engine = ctx;
-    return peers_check(&engine->peers, engine->wal, peer,
-                       membership_standing(engine, peer->node));
+    return peers_check(&engine->peers, engine->wal, peer, membership_standing(engine, peer->node));
 }
 
 static void on_peer_up(void *ctx, uint64_t node)
@@ -217,8 +216,10 @@ static int open_transport(struct rr_engine *engine, struct rr_error *error)
 static int start_loop(struct rr_engine *engine, struct rr_error *error)
 {
     struct io *io = engine->io;
-    int rc = io->ops->start(io, loop_turn, engine);
-    return rc == 0 ? 0 : rr_fail(error, RR_E_IO, "the loop did not start (%d)", rc);
+    int rc = engine->options.embedded ? io->ops->embed(io, loop_turn, engine)
+                                      : io->ops->start(io, loop_turn, engine);
+    engine->loop_fd = rc;
+    return rc >= 0 ? 0 : rr_fail(error, RR_E_IO, "the loop did not start (%d)", rc);
 }
 
 static int copy_options(struct rr_engine *engine, const struct rr_engine_options *options,

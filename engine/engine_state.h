@@ -37,6 +37,7 @@ struct rr_engine {
     struct rr_engine_options options; /* resolved; dir is a copy of ours */
     char *dir;
     int lock_fd;
+    int loop_fd; /* of an embedded loop */
     struct identity identity;
     uint64_t nonce;
     uint64_t core_seed;

@@ -117,13 +117,22 @@ struct io_ops {
     int (*start)(struct io *io, bool (*turn)(void *ctx, uint64_t now_ns, uint64_t *deadline_ns),
                  void *ctx);
     void (*join)(struct io *io);
+    /* Instead of start: no thread is made; the thread of the first `turn` is the loop's for ever.
+     * Returns an fd that polls readable when a turn is due (0 in the simulator, which turns by
+     * itself), or -errno. `turn` runs one turn, having waited for something to do for at most so
+     * long (UINT32_MAX: for ever): 0, -EPERM: another thread's, or called in a turn; -errno: the
+     * loop cannot begin. join is for that thread, too: it turns until the end. */
+    int (*embed)(struct io *io, bool (*turn)(void *ctx, uint64_t now_ns, uint64_t *deadline_ns),
+                 void *ctx);
+    int (*turn)(struct io *io, uint32_t wait_ms);
     /* Any thread: makes a turn happen that sees all that was written before; coalesced. Costs one
      * atomic exchange while the loop is awake. */
     void (*wake)(struct io *io);
     /* May this thread wait for the loop? Not in a turn, nor in a worker's job. */
     bool (*may_wait)(struct io *io);
     /* Who may wait: returns once the loop has opened the gate, which it must be sure to do. (The
-     * simulator plays until then; false: the machine died.) */
+     * simulator plays until then; false: the machine died.) An embedded loop is turned meanwhile,
+     * and only its thread may wait for it. */
     bool (*gate_wait)(struct io *io, struct io_gate *gate);
     /* The loop's thread. The waiter may give the gate's memory back at once. */
     void (*gate_open)(struct io *io, struct io_gate *gate);

@@ -2,6 +2,7 @@
 # What the backends on a real system share.
 add_library(rr_io_os STATIC
     address.c
+    os/os_embed.c
     os/os_file.c
     os/os_gate.c
     os/os_loop.c

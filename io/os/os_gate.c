@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/os/os_gate.h"
 
+#include "io/os/os_loop.h"
 #include "proto/base.h"
 
 #include <errno.h>
@@ -18,12 +19,23 @@ void os_gate_enter(struct io *io)
 
 bool os_gate_may_wait(struct io *io)
 {
-    return inside != io;
+    const struct os_embed *embed = &os_loop_of(io)->embed;
+    return inside != io && (!embed->is_on || os_embed_is_mine(embed));
+}
+
+static bool turn_until_open(struct io *io, struct io_gate *gate)
+{
+    int err = 0;
+    while (err == 0 && atomic_load_explicit(&gate->is_open, memory_order_acquire) == 0)
+        err = os_embed_turn(io, UINT32_MAX);
+    return err == 0;
 }
 
 bool os_gate_wait(struct io *io, struct io_gate *gate)
 {
     RR_ASSERT(os_gate_may_wait(io));
+    if (os_loop_of(io)->embed.is_on) /* nobody else would open it */
+        return turn_until_open(io, gate);
     while (atomic_load_explicit(&gate->is_open, memory_order_acquire) == 0) {
         long err = syscall(SYS_futex, &gate->is_open, FUTEX_WAIT_PRIVATE, 0, NULL);
         RR_ASSERT(err == 0 || errno == EAGAIN || errno == EINTR);

@@ -23,7 +23,7 @@
  * that was between two states when it was cancelled is caught by the next attempt. */
 #define CANCEL_AGAIN_NS 10000000u
 
-static uint64_t read_clock(void)
+uint64_t os_loop_clock(void)
 {
     struct timespec ts;
     clock_gettime(CLOCK_MONOTONIC, &ts);
@@ -49,6 +49,7 @@ void os_loop_fini(struct os_loop *loop)
     RR_ASSERT(loop->workers.head == NULL);
     pthread_cond_destroy(&loop->begin_cond);
     pthread_mutex_destroy(&loop->begin_lock);
+    os_embed_fini(&loop->io);
     os_file_close(&loop->io, loop->wake_fd);
 }
 
@@ -63,7 +64,7 @@ static void enter_kernel(struct os_loop *loop, uint64_t deadline_ns)
     /* Slept and notified: exactly one notifier found us asleep, and wrote the eventfd. */
     if (os_wake_resume(&loop->wake) && may_sleep)
         loop->io.wake_count++;
-    loop->now_ns = read_clock();
+    loop->now_ns = os_loop_clock();
 }
 
 static void run_turns(struct os_loop *loop)
@@ -113,7 +114,7 @@ static void *run_loop(void *arg)
     struct os_loop *loop = arg;
     os_gate_enter(&loop->io);
     int result = loop->driver->begin(loop);
-    loop->now_ns = read_clock();
+    loop->now_ns = os_loop_clock();
     report_begin(loop, result);
     if (result < 0)
         return NULL;
@@ -147,10 +148,26 @@ int os_loop_start(struct io *io, bool (*turn)(void *ctx, uint64_t now_ns, uint64
     return result;
 }
 
+/* Only its owner may. A driver that never began holds nothing in the kernel. */
+static void end_embedded(struct os_loop *loop)
+{
+    RR_ASSERT(os_embed_is_mine(&loop->embed));
+    if (os_embed_run_to_end(&loop->io) < 0) {
+        finish_unstarted(loop);
+        return;
+    }
+    os_gate_enter(&loop->io);
+    finish_ops(loop);
+    os_gate_enter(NULL);
+    loop->driver->end(loop);
+}
+
 void os_loop_join(struct io *io)
 {
     struct os_loop *loop = os_loop_of(io);
-    if (loop->state == OS_LOOP_RUNNING)
+    if (loop->state == OS_LOOP_RUNNING && loop->embed.is_on)
+        end_embedded(loop);
+    else if (loop->state == OS_LOOP_RUNNING)
         os_thread_join(loop->thread);
     else if (loop->state == OS_LOOP_OPEN)
         finish_unstarted(loop);
@@ -173,7 +190,7 @@ void os_loop_wake(struct io *io)
 uint64_t os_loop_now(struct io *io)
 {
     struct os_loop *loop = os_loop_of(io);
-    return loop->state == OS_LOOP_RUNNING ? loop->now_ns : read_clock();
+    return loop->state == OS_LOOP_RUNNING ? loop->now_ns : os_loop_clock();
 }
 
 uint64_t os_loop_random(struct io *io)

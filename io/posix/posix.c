@@ -123,11 +123,25 @@ static bool is_idle(const struct os_loop *loop)
            posix->answered.head == NULL;
 }
 
+static int notify_fd(struct os_loop *loop, uint32_t *events)
+{
+    *events = EPOLLIN;
+    return posix_of_loop(loop)->epoll_fd;
+}
+
+static bool is_due(const struct os_loop *loop)
+{
+    const struct posix *posix = (const struct posix *)loop;
+    return posix->answered.head || posix->staged.head;
+}
+
 static const struct os_driver driver = {.begin = begin,
                                         .enter = enter,
                                         .dispatch = dispatch,
                                         .cancel_all = cancel_all,
                                         .is_idle = is_idle,
+                                        .notify_fd = notify_fd,
+                                        .is_due = is_due,
                                         .end = end};
 
 static int listen_nonblocking(struct io *io, const struct io_address *address,

@@ -294,6 +294,22 @@ void machine_release(struct machine *machine)
     machine_request_turn(machine, machine->sim->now);
 }
 
+/* Turns come by themselves here: the driver of an embedded loop plays until there was one. */
+int sim_loop_turn(struct io *io, uint32_t wait_ms)
+{
+    struct machine *machine = machine_of(io);
+    struct sim *sim = machine->sim;
+    uint64_t before = io->turn_count, end = UINT64_MAX;
+
+    if (sim->in_event)
+        return -EPERM;
+    if (wait_ms != UINT32_MAX)
+        end = sim->now + wait_ms * UINT64_C(1000000);
+    while (io->turn_count == before && machine->is_looping && sim_next_time(sim) <= end)
+        sim_step(sim);
+    return 0;
+}
+
 /* The process is gone: each op it still waits for is told so. */
 static void drain(struct machine *machine)
 {

@@ -187,6 +187,7 @@ void sim_loop_submit(struct io *io, struct io_op *op);
 void sim_loop_cancel(struct io *io, struct io_op *op);
 int sim_loop_start(struct io *io, bool (*turn)(void *ctx, uint64_t now_ns, uint64_t *deadline_ns),
                    void *ctx);
+int sim_loop_turn(struct io *io, uint32_t wait_ms);
 void sim_loop_join(struct io *io);
 bool sim_may_wait(struct io *io);
 bool sim_gate_wait(struct io *io, struct io_gate *gate);

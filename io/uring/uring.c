@@ -24,6 +24,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 
 #define SQ_ENTRIES_DEFAULT 256
 #define CQ_ENTRIES_DEFAULT 4096
@@ -120,11 +122,33 @@ static bool is_idle(const struct os_loop *loop)
            !uring->is_wake_armed;
 }
 
+/* The fd of a ring with deferred task work does not wake epoll; an eventfd that is registered with
+ * it is written when task work is queued. It is never read: each write is an edge. */
+static int notify_fd(struct os_loop *loop, uint32_t *events)
+{
+    struct uring *uring = uring_of_loop(loop);
+    uring->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (uring->event_fd < 0)
+        return -errno;
+    *events = EPOLLIN | EPOLLET;
+    int err = io_uring_register_eventfd(&uring->ring, uring->event_fd);
+    return err == 0 ? uring->event_fd : err;
+}
+
+static bool is_due(const struct os_loop *loop)
+{
+    const struct uring *uring = (const struct uring *)loop;
+    return io_uring_cq_ready(&uring->ring) > 0 || uring->staged.head || uring->answered.head ||
+           uring->cancels.head || !uring->is_wake_armed;
+}
+
 static const struct os_driver driver = {.begin = begin,
                                         .enter = enter,
                                         .dispatch = dispatch,
                                         .cancel_all = cancel_all,
                                         .is_idle = is_idle,
+                                        .notify_fd = notify_fd,
+                                        .is_due = is_due,
                                         .end = end};
 
 static int listen_blocking(struct io *io, const struct io_address *address,
@@ -220,7 +244,7 @@ int uring_open(const struct uring_options *options, struct io **io, struct rr_er
     if (uring == NULL)
         return rr_fail(error, RR_E_NO_MEMORY, "no memory for the loop");
     memset(uring, 0, sizeof(*uring));
-    uring->lock_fd = -1;
+    uring->lock_fd = uring->event_fd = -1;
     uring_list_init(&uring->staged);
     uring_list_init(&uring->answered);
     uring_list_init(&uring->quiet);
@@ -251,5 +275,7 @@ void uring_free(struct io *io)
     RR_ASSERT(uring->in_kernel == 0 && uring->staged.head == NULL);
     os_loop_fini(&uring->loop);
     io_uring_queue_exit(&uring->ring);
+    if (uring->event_fd >= 0)
+        os_file_close(io, uring->event_fd);
     free(uring);
 }

@@ -61,6 +61,7 @@ struct uring {
     bool is_cancel_all_due;
     unsigned enter_flags;
     int enter_fd; /* the registered index, or the ring's fd */
+    int event_fd; /* registered: the kernel writes it when there is something to reap; or -1 */
     int lock_fd;  /* the locked file that the ring holds as well, or -1 */
 };
 

@@ -35,6 +35,10 @@ rr_test(NAME test_group_close LABEL fast
         SOURCES test_group_close.c groups_world.c ../sim/chain_machine.c LIBS rr_engine rr_sim)
 rr_test(NAME test_groups_threads LABEL io SOURCES test_groups_threads.c engine_harness.c
         LIBS rr_engine Threads::Threads)
+foreach(backend uring posix)
+    rr_test(NAME test_loop_embedded_${backend} LABEL io SOURCES test_loop_embedded.c engine_harness.c
+            LIBS rr_engine Threads::Threads ARGS ${backend})
+endforeach()
 rr_test(NAME test_engine_config LABEL fast SOURCES test_engine_config.c LIBS rr_engine)
 # They count, or wait for elections: what else runs on two processors would be in their way.
 set_tests_properties(test_engine_single test_engine_cluster test_engine_counters

@@ -188,6 +188,21 @@ static void test_groups_stopped_one_pins_nothing(void)
     groups_world_fini(&world);
 }
 
+static void test_groups_on_an_embedded_loop_are_played_alike(void)
+{
+    groups_world_init(&world, 10, 1, 3);
+    world.engine_options.embedded = true;
+    groups_world_open(&world);
+    for (uint32_t turns = 0; groups_world_status(&world, 0, 2).role != RR_STATE_LEADER; turns++) {
+        CHECK(turns < 1000);
+        CHECK(rr_loop_turn(world.nodes[0].engine, 100) == 0);
+    }
+    groups_world_write(&world, 2, 10, 100);
+    CHECK(rr_engine_close(world.nodes[0].engine, RR_CLOSE_DRAIN) == 0);
+    world.nodes[0].engine = NULL;
+    groups_world_fini(&world);
+}
+
 static void test_groups_misuse_is_refused_with_a_sentence(void)
 {
     struct rr_error error = {0};
@@ -216,6 +231,7 @@ int main(void)
     RUN(test_groups_idle_ones_pin_no_segments);
     RUN(test_groups_recorded_and_not_opened_pin_nothing_and_lose_nothing);
     RUN(test_groups_stopped_one_pins_nothing);
+    RUN(test_groups_on_an_embedded_loop_are_played_alike);
     RUN(test_groups_misuse_is_refused_with_a_sentence);
     return 0;
 }

@@ -142,6 +142,7 @@ struct rr_engine_options {
     void (*on_event)(void *ctx, const struct rr_event *event);
     void *event_ctx;
     const char *advertise; /* where other nodes dial this one, if not at `listen`; NULL: there */
+    bool embedded;         /* no thread of its own: see rr_loop_turn */
 };
 
 int rr_engine_open(const struct rr_engine_options *options, struct rr_engine **engine,
@@ -169,6 +170,18 @@ struct rr_health {
 };
 /* Any thread; never waits; as of a recent tick. RR_E_INVALID: health->size. */
 int rr_engine_health(struct rr_engine *engine, struct rr_health *health);
+
+/* ---- embedded loop ------------------------------------------------------- */
+
+/* With options.embedded the engine's loop runs inside the application's: a descriptor for its poll,
+ * epoll or select, readable whenever a turn is due, be it by the disk, the network, the clock or a
+ * call of another thread. The engine's; RR_E_INVALID: the loop has a thread of its own. */
+int rr_loop_fd(struct rr_engine *engine);
+/* One turn, after waiting for at most so long that one is due (UINT32_MAX: for ever). The thread of
+ * the first call owns the loop: callbacks come from it, and it alone may turn it, close it, and
+ * close or remove its groups, which turn it until they are done. RR_E_WRONG_THREAD: another's, or
+ * called from a callback; RR_E_INVALID; RR_E_IO: the loop cannot begin on this thread. */
+int rr_loop_turn(struct rr_engine *engine, uint32_t timeout_ms);
 
 /* ---- group --------------------------------------------------------------- */
 
