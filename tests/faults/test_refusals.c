@@ -70,8 +70,10 @@ static void test_refusal_of_another_cluster_node_or_group(void)
     check_refused_unchanged(&harness, RR_E_IDENTITY,
                             WORDS(harness.dirs[0], "belongs to node 1, not 9"));
     harness.nodes[0].id = 1;
+    harness.engine_options.create = RR_CREATE_NEVER;
     harness.group_options.group_id = 2;
-    fault_check_refused(&harness, 0, RR_E_IDENTITY, WORDS(harness.dirs[0], "holds group 1, not 2"));
+    fault_check_refused(&harness, 0, RR_E_NOT_BOOTSTRAPPED,
+                        WORDS(harness.dirs[0], "holds no group 2"));
     harness.group_options.group_id = 1;
     check_data_and_fini(&harness);
 }
@@ -131,16 +133,18 @@ static void test_refusal_of_a_second_process(void)
     check_data_and_fini(&harness); /* the lock died with its process */
 }
 
-static void test_refusal_of_a_second_group(void)
+static void test_refusal_to_remove_what_is_open_or_unknown(void)
 {
     struct harness harness;
     struct rr_error error;
-    struct rr_group *group;
     init_closed(&harness);
     harness_open(&harness, 0);
-    int rc = rr_group_open(harness.nodes[0].engine, &harness.group_options, NULL, &group, &error);
-    CHECK(rc == RR_E_NOT_SUPPORTED);
-    fault_check_sentence(&error, rc, WORDS("one group"));
+    int rc = rr_group_remove(harness.nodes[0].engine, 1, &error);
+    CHECK(rc == RR_E_INVALID);
+    fault_check_sentence(&error, rc, WORDS("group 1 is open", "close it"));
+    rc = rr_group_remove(harness.nodes[0].engine, 2, &error);
+    CHECK(rc == RR_E_NOT_FOUND);
+    fault_check_sentence(&error, rc, WORDS("no group 2"));
     harness_close(&harness, 0, RR_CLOSE_DRAIN);
     check_data_and_fini(&harness);
 }
@@ -378,7 +382,7 @@ int main(void)
     RUN(test_refusal_of_an_empty_directory_without_a_word);
     RUN(test_joining_node_makes_nothing_by_itself);
     RUN(test_refusal_of_a_second_process);
-    RUN(test_refusal_of_a_second_group);
+    RUN(test_refusal_to_remove_what_is_open_or_unknown);
     RUN(test_refusal_of_a_log_of_another_version);
     RUN(test_refusal_of_a_section_of_another_version);
     RUN(test_refusal_of_an_identity_of_another_version);
