@@ -191,8 +191,8 @@ static void run_transfer(struct rr_engine *engine, struct command *command)
 {
     struct transfer_call *call = RR_CONTAINER_OF(command, struct transfer_call, command);
     struct rr_group *group = call->group;
-    (void)engine;
     int status = transfer_now(group, call);
+    engine_touch(engine, group);
     if (status != RR_E_PENDING) {
         complete(group, call->tag, status);
         apply_flush(&group->apply);

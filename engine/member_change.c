@@ -173,14 +173,43 @@ static bool has_change_in_flight(const struct rr_group *group)
 /* What the change is to the core. */
 struct encoded_change {
     struct rr_conf_change_single singles[2];
-    uint8_t context[64];
     struct rr_conf_change_v2 v2;
+    uint8_t context[MEMBERS_ENCODED_MAX];
 };
-_Static_assert(sizeof(((struct encoded_change *)0)->context) >=
-                   16 + sizeof(uint64_t) + 1 + IO_ADDRESS_TEXT_SIZE,
-               "a book of one member fits");
 
-static void encode(const struct rr_member_change *change, struct encoded_change *encoded)
+/* The news that a change brings: where the new node lives, and who the members are. */
+static uint32_t encode_news(const struct rr_group *group, const struct rr_member_change *change,
+                            uint8_t *context)
+{
+    struct rr_engine *engine = group->engine;
+    struct members news;
+    members_init(&news);
+    for (uint32_t i = 0; i < group->members.count; i++) {
+        struct member member = {.node = group->members.list[i].node};
+        const struct wal_peer *known = peers_known(&engine->peers, member.node);
+        if (known) {
+            member.instance = known->instance;
+            member.boot = known->boot;
+            member.nonce = known->nonce;
+        } else if (member.node == engine->options.node_id) {
+            member.instance = engine->identity.instance;
+            member.boot = wal_boot(engine->wal);
+            member.nonce = engine->nonce;
+        }
+        (void)members_put(&news, &member);
+    }
+    struct member added = {.node = change->node};
+    if (change->address) {
+        memcpy(added.address, change->address, strlen(change->address));
+        (void)members_put(&news, &added); /* there is room: check_new */
+    }
+    uint32_t size = (uint32_t)(members_encode(&news, context) - context);
+    members_fini(&news);
+    return size;
+}
+
+static void encode(const struct rr_group *group, const struct rr_member_change *change,
+                   struct encoded_change *encoded)
 {
     static const uint8_t types[] = {
         [RR_MEMBER_ADD] = RR_CONF_CHANGE_ADD_NODE,
@@ -189,22 +218,16 @@ static void encode(const struct rr_member_change *change, struct encoded_change 
         [RR_MEMBER_REMOVE] = RR_CONF_CHANGE_REMOVE_NODE,
         [RR_MEMBER_REPLACE] = RR_CONF_CHANGE_ADD_NODE,
     };
-    *encoded = (struct encoded_change){
-        .singles = {{.node_id = change->node, .type = types[change->kind]},
-                    {.node_id = change->replaced, .type = RR_CONF_CHANGE_REMOVE_NODE}}};
-    encoded->v2 = (struct rr_conf_change_v2){.changes = encoded->singles,
-                                             .change_count = change->replaced ? 2 : 1,
-                                             .context = encoded->context,
-                                             .has_context = change->address != NULL};
-    if (!change->address)
-        return;
-    struct members added;
-    struct rr_peer_address node = {.node = change->node, .address = change->address};
-    members_init(&added);
-    members_begin(&added, &node, 1);
-    encoded->v2.context_size =
-        (uint32_t)(members_encode(&added, encoded->context) - encoded->context);
-    members_fini(&added);
+    encoded->singles[0] =
+        (struct rr_conf_change_single){.node_id = change->node, .type = types[change->kind]};
+    encoded->singles[1] = (struct rr_conf_change_single){.node_id = change->replaced,
+                                                         .type = RR_CONF_CHANGE_REMOVE_NODE};
+    encoded->v2 =
+        (struct rr_conf_change_v2){.changes = encoded->singles,
+                                   .change_count = change->replaced ? 2 : 1,
+                                   .context = encoded->context,
+                                   .context_size = encode_news(group, change, encoded->context),
+                                   .has_context = true};
 }
 
 static int propose(struct rr_group *group, const struct change_call *call, struct rr_error *error)
@@ -212,7 +235,7 @@ static int propose(struct rr_group *group, const struct change_call *call, struc
     struct encoded_change encoded;
     struct rr_basic_status core;
     const char *reason;
-    encode(&call->change, &encoded);
+    encode(group, &call->change, &encoded);
     int rc = rr_raw_node_check_conf_change_v2(group->node, &encoded.v2, &reason);
     if (rc != 0)
         return rr_fail(error, rc, "%s", reason);
@@ -252,6 +275,7 @@ static void run_change(struct rr_engine *engine, struct command *command)
     struct rr_group *group = call->group;
     struct rr_error error = {0};
     int rc = change_now(group, call, &error);
+    engine_touch(engine, group);
     if (rc != 0) {
         struct rr_completion completion = {
             .tag = call->tag, .status = rc, .kind = RR_COMPLETION_CONF_CHANGE};

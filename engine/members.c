@@ -4,7 +4,8 @@
  *
  *     0 version u8 (1) | 1 zero u8 | 2 member_count u16 | 4 removed_count u32 | 8 genesis u64
  *     16 removed u64 …
- *     then per member, ascending ids: node u64 | length u8 | address, without NUL
+ *     then per member, ascending ids:
+ *     node u64 | instance u64 | boot u64 | nonce u64 | length u8 | address, without NUL
  */
 #include "engine/members.h"
 
@@ -25,7 +26,7 @@ struct book_head {
 _Static_assert(sizeof(struct book_head) == 16, "a book's head is part of the format");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "books are little endian");
 _Static_assert(sizeof(struct book_head) + MEMBERS_REMOVED_MAX * sizeof(uint64_t) +
-                       CONFIG_PEERS_MAX * (sizeof(uint64_t) + IO_ADDRESS_TEXT_SIZE) <=
+                       CONFIG_PEERS_MAX * (4 * sizeof(uint64_t) + IO_ADDRESS_TEXT_SIZE) <=
                    MEMBERS_ENCODED_MAX,
                "every book fits");
 
@@ -65,22 +66,29 @@ bool members_is_removed(const struct members *members, uint64_t node)
     return false;
 }
 
-/* Adds or re-addresses; an empty address leaves a known one. */
-static int put(struct members *members, uint64_t node, const char *address)
+static bool is_newer(const struct member *than, const struct member *member)
 {
-    uint32_t i = place_of(members, node);
-    if (i == members->count || members->list[i].node != node) {
+    bool is_same = than->instance == member->instance;
+    return member->instance != 0 && (than->instance == 0 || (is_same && member->boot > than->boot));
+}
+
+int members_put(struct members *members, const struct member *member)
+{
+    uint32_t i = place_of(members, member->node);
+    struct member *at = &members->list[i];
+    if (i == members->count || at->node != member->node) {
         if (members->count == CONFIG_PEERS_MAX)
             return RR_E_TOO_LARGE;
-        memmove(&members->list[i + 1], &members->list[i],
-                (members->count - i) * sizeof(members->list[0]));
+        memmove(at + 1, at, (members->count - i) * sizeof(*at));
         members->count++;
-        members->list[i] = (struct member){.node = node};
+        *at = (struct member){.node = member->node};
     }
-    if (address[0]) {
-        RR_ASSERT(strlen(address) < IO_ADDRESS_TEXT_SIZE);
-        memset(members->list[i].address, 0, IO_ADDRESS_TEXT_SIZE);
-        memcpy(members->list[i].address, address, strlen(address));
+    if (member->address[0])
+        memcpy(at->address, member->address, sizeof(at->address));
+    if (is_newer(at, member)) {
+        at->instance = member->instance;
+        at->boot = member->boot;
+        at->nonce = member->nonce;
     }
     return 0;
 }
@@ -117,7 +125,10 @@ void members_begin(struct members *members, const struct rr_peer_address *voters
 {
     RR_ASSERT(members->count == 0 && count <= CONFIG_PEERS_MAX);
     for (uint32_t i = 0; i < count; i++) {
-        int rc = put(members, voters[i].node, voters[i].address);
+        struct member voter = {.node = voters[i].node};
+        RR_ASSERT(strlen(voters[i].address) < sizeof(voter.address));
+        memcpy(voter.address, voters[i].address, strlen(voters[i].address));
+        int rc = members_put(members, &voter);
         RR_ASSERT(rc == 0);
     }
     /* Of the ids alone: each node may have to reach the same peer by another way. */
@@ -163,16 +174,16 @@ static int put_all(struct members *members, const uint64_t *ids, uint32_t count)
 {
     int rc = 0;
     for (uint32_t i = 0; i < count && rc == 0; i++)
-        rc = put(members, ids[i], "");
+        rc = members_put(members, &(struct member){.node = ids[i]});
     return rc;
 }
 
 int members_follow(struct members *members, const struct rr_conf_state *conf_state,
-                   const uint8_t *added, size_t size)
+                   const uint8_t *news, size_t size)
 {
-    struct members news;
-    members_init(&news);
-    int rc = size ? members_decode(&news, added, size) : 0;
+    struct members read;
+    members_init(&read);
+    int rc = size ? members_decode(&read, news, size) : 0;
     if (rc == 0)
         rc = drop_who_left(members, conf_state);
     if (rc == 0)
@@ -181,10 +192,10 @@ int members_follow(struct members *members, const struct rr_conf_state *conf_sta
         rc = put_all(members, conf_state->learners, conf_state->learner_count);
     if (rc == 0)
         rc = put_all(members, conf_state->voters_outgoing, conf_state->voter_outgoing_count);
-    for (uint32_t i = 0; i < news.count && rc == 0; i++)
-        if (members_find(members, news.list[i].node))
-            rc = put(members, news.list[i].node, news.list[i].address);
-    members_fini(&news);
+    for (uint32_t i = 0; i < read.count && rc == 0; i++)
+        if (members_find(members, read.list[i].node))
+            rc = members_put(members, &read.list[i]);
+    members_fini(&read);
     return rc;
 }
 
@@ -194,7 +205,7 @@ size_t members_encoded_size(const struct members *members)
 {
     size_t size = sizeof(struct book_head) + members->removed_count * sizeof(uint64_t);
     for (uint32_t i = 0; i < members->count; i++)
-        size += sizeof(uint64_t) + 1 + strlen(members->list[i].address);
+        size += 4 * sizeof(uint64_t) + 1 + strlen(members->list[i].address);
     return size;
 }
 
@@ -217,6 +228,9 @@ uint8_t *members_encode(const struct members *members, uint8_t *at)
         const struct member *member = &members->list[i];
         uint8_t length = (uint8_t)strlen(member->address);
         at = put_bytes(at, &member->node, sizeof(member->node));
+        at = put_bytes(at, &member->instance, sizeof(member->instance));
+        at = put_bytes(at, &member->boot, sizeof(member->boot));
+        at = put_bytes(at, &member->nonce, sizeof(member->nonce));
         at = put_bytes(at, &length, sizeof(length));
         at = put_bytes(at, member->address, length);
     }
@@ -243,13 +257,16 @@ static bool take_member(struct book_reader *reader, struct members *members)
     uint8_t length;
     struct io_address address;
     if (!take(reader, &member.node, sizeof(member.node)) ||
+        !take(reader, &member.instance, sizeof(member.instance)) ||
+        !take(reader, &member.boot, sizeof(member.boot)) ||
+        !take(reader, &member.nonce, sizeof(member.nonce)) ||
         !take(reader, &length, sizeof(length)) || length >= sizeof(member.address) ||
         !take(reader, member.address, length) || strlen(member.address) != length)
         return false;
     if (length && io_address_parse(member.address, &address, NULL) != 0)
         return false;
     bool is_ascending = members->count == 0 || members->list[members->count - 1].node < member.node;
-    return member.node != RR_NONE && is_ascending && put(members, member.node, member.address) == 0;
+    return member.node != RR_NONE && is_ascending && members_put(members, &member) == 0;
 }
 
 int members_decode(struct members *members, const uint8_t *bytes, size_t size)

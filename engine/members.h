@@ -5,7 +5,8 @@
  * the first snapshot holds the initial voters, each committed conf change brings the addresses of
  * those it adds in its Context, every later snapshot carries the book as of its index. So every
  * node that has applied the same index holds the same book, and a node that only knows one address
- * learns the others.
+ * learns the others. With a change come the instances and boots of the members that its leader has
+ * accepted, so that a node which is new trusts nobody under a member's id but that member.
  *
  * One per group, as of `applied`. Loop thread only (opening: the opening thread). Who is a voter or
  * a learner is not kept here: that is the ConfState's.
@@ -26,6 +27,8 @@
 struct member {
     uint64_t node;
     char address[IO_ADDRESS_TEXT_SIZE]; /* "": nobody said it */
+    uint64_t instance;                  /* as the leader of a change knew it; 0: it did not */
+    uint64_t boot, nonce;
 };
 
 struct members {
@@ -46,10 +49,14 @@ void members_begin(struct members *members, const struct rr_peer_address *voters
 const struct member *members_find(const struct members *members, uint64_t node);
 bool members_is_removed(const struct members *members, uint64_t node);
 
-/* A change led to `conf_state`; `added` (with `size` bytes; the change's Context) is an encoded
- * book with those it adds. Members that are in no list of conf_state any more become removed. */
+/* Adds a member, or what is new of one: an address, a later boot. RR_E_TOO_LARGE: no more fit. */
+int members_put(struct members *members, const struct member *member);
+
+/* A change led to `conf_state`; `news` (with `size` bytes; the change's Context) is an encoded
+ * book with those it adds, and what is known of the others. Members that are in no list of
+ * conf_state any more become removed. */
 int members_follow(struct members *members, const struct rr_conf_state *conf_state,
-                   const uint8_t *added, size_t size);
+                   const uint8_t *news, size_t size);
 
 size_t members_encoded_size(const struct members *members);
 /* Returns the end. */

@@ -218,14 +218,26 @@ static void note_removed(struct rr_group *group, const char *by)
                                                    .status = RR_E_REMOVED});
 }
 
+/* Before it can call under a false identity. */
+static void learn(struct rr_engine *engine, const struct member *member)
+{
+    const struct wal_peer peer = {.node = member->node,
+                                  .instance = member->instance,
+                                  .boot = member->boot,
+                                  .nonce = member->nonce};
+    (void)peers_learn(&engine->peers, engine->wal, &peer); /* a poisoned log says so itself */
+}
+
 /* From the book `before` to the group's. */
 static void take_effect(struct rr_group *group, const struct member *before, uint32_t count)
 {
     struct rr_engine *engine = group->engine;
     struct membership *membership = &group->membership;
     const struct members *now = &group->members;
-    for (uint32_t i = 0; i < now->count; i++)
+    for (uint32_t i = 0; i < now->count; i++) {
+        learn(engine, &now->list[i]);
         dial(engine, now->list[i].node, now->list[i].address);
+    }
     for (uint32_t i = 0; i < count; i++)
         if (!members_find(now, before[i].node))
             note_leaver(group, before[i].node);

@@ -43,6 +43,18 @@ static bool is_successor(const struct wal_peer *known, const struct transport_pe
     return peer->boot > known->boot || peer->nonce == known->nonce;
 }
 
+static int stage(struct peers *peers, struct wal *wal, struct peer_record *record,
+                 const struct wal_peer *next)
+{
+    int rc = wal_append_peer(wal, next);
+    if (rc != 0)
+        return rc;
+    record->known = *next;
+    peers->pending_count += record->pending_seq == 0;
+    record->pending_seq = wal_staged_seq(wal);
+    return 0;
+}
+
 /* The record of a node that may have one; a stranger's takes one of a few places. */
 static struct peer_record *record_of(struct peers *peers, uint64_t node,
                                      enum peer_standing standing)
@@ -74,14 +86,28 @@ int peers_check(struct peers *peers, struct wal *wal, const struct transport_pee
                                 .instance = peer->instance,
                                 .boot = peer->boot,
                                 .nonce = peer->nonce};
-        int rc = wal_append_peer(wal, &next);
+        int rc = stage(peers, wal, record, &next);
         if (rc != 0)
             return rc;
-        record->known = next;
-        peers->pending_count += record->pending_seq == 0;
-        record->pending_seq = wal_staged_seq(wal);
     }
     return record->pending_seq ? RR_E_PENDING : 0;
+}
+
+const struct wal_peer *peers_known(struct peers *peers, uint64_t node)
+{
+    const struct peer_record *record = find(peers, node);
+    return record && record->known.instance ? &record->known : NULL;
+}
+
+int peers_learn(struct peers *peers, struct wal *wal, const struct wal_peer *peer)
+{
+    if (peer->node == peers->self || peer->instance == 0)
+        return 0;
+    struct peer_record *record = find_or_add(peers, peer->node);
+    if (!record)
+        return RR_E_TOO_LARGE;
+    bool is_later = record->known.instance == peer->instance && record->known.boot < peer->boot;
+    return record->known.instance == 0 || is_later ? stage(peers, wal, record, peer) : 0;
 }
 
 void peers_note_foreign(struct peers *peers, uint64_t node)

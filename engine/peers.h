@@ -53,6 +53,10 @@ int peers_recover(struct peers *peers, const struct wal_peer *peer);
 /* The transport's question; the answers are those of transport_options.check_peer. */
 int peers_check(struct peers *peers, struct wal *wal, const struct transport_peer *peer,
                 enum peer_standing standing);
+/* What is recorded of the node, or NULL. */
+const struct wal_peer *peers_known(struct peers *peers, uint64_t node);
+/* A group's log says who the node is: recorded if nothing is known of it, or an earlier boot. */
+int peers_learn(struct peers *peers, struct wal *wal, const struct wal_peer *peer);
 /* The node belongs elsewhere: RR_E_IDENTITY from now on. */
 void peers_note_foreign(struct peers *peers, uint64_t node);
 /* A peer refused this node, which `own` describes, with RR_E_INSTANCE. */

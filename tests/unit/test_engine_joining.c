@@ -194,6 +194,34 @@ static void test_wiped_node_comes_back_under_a_new_id_only(void)
     sim_cluster_fini(&cluster);
 }
 
+/* A node that is new has met nobody; but the change that added it says who the members are. */
+static void test_wiped_node_is_not_trusted_by_one_that_is_new(void)
+{
+    struct sim_cluster cluster;
+    sim_cluster_init(&cluster, 6, 4);
+    cluster.voter_count = 3;
+    sim_cluster_open(&cluster);
+    struct sim_node *leader = settled_leader(&cluster, NULL);
+    struct sim_node *wiped = &cluster.nodes[leader->number % 3];
+    propose(leader, 100);
+    sim_cluster_kill(&cluster, wiped->number - 1);
+    sim_disk_replace(cluster.sim, wiped->number, NULL);
+    sim_cluster_open_node(&cluster, 3);
+    change(leader, RR_MEMBER_ADD, 4);
+    propose(leader, 100);
+    sim_cluster_run_ms(&cluster, 3000);
+    for (uint32_t i = 1; i <= 3; i++)
+        if (i != wiped->number) { /* who remembers it cannot say so */
+            sim_cut(cluster.sim, i, wiped->number, true);
+            sim_cut(cluster.sim, wiped->number, i, true);
+        }
+    sim_cluster_open_node(&cluster, wiped->number - 1);
+    sim_cluster_run_ms(&cluster, 5000);
+    CHECK(!sim_cluster_status(&cluster.nodes[3]).peers[wiped->number - 1].connected);
+    CHECK(sim_cluster_status(&cluster.nodes[3]).peers[wiped->number - 1].refusal == RR_E_INSTANCE);
+    sim_cluster_fini(&cluster);
+}
+
 /* A fourth node was bootstrapped with another list of voters: three and four could both elect. */
 static void test_nodes_with_differing_initial_voters_do_not_talk(void)
 {
@@ -221,6 +249,7 @@ int main(void)
     RUN(test_book_survives_compaction_and_restarts);
     RUN(test_member_that_was_away_is_found_by_members_it_never_met);
     RUN(test_wiped_node_comes_back_under_a_new_id_only);
+    RUN(test_wiped_node_is_not_trusted_by_one_that_is_new);
     RUN(test_nodes_with_differing_initial_voters_do_not_talk);
     return 0;
 }
