@@ -124,6 +124,21 @@ static int by_time(const void *left, const void *right)
     return a->op < b->op ? -1 : a->op > b->op;
 }
 
+/* A write of unknown outcome whose value no answer speaks of explains nothing: without it whatever
+ * order there is remains one, as long as nobody says what the register was not. So that a client's
+ * many lost calls cost no search. */
+static bool is_unseen(const struct search *s, size_t count, const struct history_op *write)
+{
+    if (write->outcome != HISTORY_UNKNOWN || write->kind != HISTORY_WRITE)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        const struct history_op *op = &s->ops[i];
+        if ((op->kind == HISTORY_READ && op->value == write->value) || op->kind == HISTORY_CAS)
+            return false;
+    }
+    return true;
+}
+
 static void make_list(struct search *s, size_t count)
 {
     uint32_t *calls = calloc(count + 1, sizeof(*calls));
@@ -131,7 +146,7 @@ static void make_list(struct search *s, size_t count)
     s->node_count = 1;
     for (uint32_t i = 0; i < count; i++) {
         const struct history_op *op = &s->ops[i];
-        if (is_left_out(op))
+        if (is_left_out(op) || is_unseen(s, count, op))
             continue;
         s->nodes[s->node_count++] = (struct node){.time_ns = op->invoked_ns, .op = i};
         if (!must_happen(op))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A snapshot is the four numbers of struct image and a filler that is a function of the hash.
+ * A snapshot is the numbers of struct image and a filler that is a function of the hash.
  */
 #include "tests/sim/chain_machine.h"
 
@@ -15,6 +15,7 @@ struct image {
     uint64_t index;
     uint64_t hash;
     uint64_t count;
+    uint64_t registers[CHAIN_REGISTERS];
 };
 
 struct transfer { /* a snapshot being read, or a restore */
@@ -28,6 +29,7 @@ static void become(struct chain_machine *machine, const struct image *image)
     machine->index = image->index;
     machine->hash = image->hash;
     machine->count = image->count;
+    memcpy(machine->registers, image->registers, sizeof(machine->registers));
 }
 
 static const struct image fresh = {.hash = 1};
@@ -50,6 +52,11 @@ static int apply(void *ctx, const struct rr_apply_entry *entries, uint32_t count
         machine->hash = hash_bytes(machine->hash, entry->data, entry->size) | 1;
         machine->index = entry->index;
         machine->count++;
+        if (entry->size >= sizeof(uint64_t)) {
+            uint64_t tag;
+            memcpy(&tag, entry->data, sizeof(tag));
+            machine->registers[chain_key(tag)] = tag;
+        }
         results[i] = machine->hash;
         machine->on_apply(machine->ctx, entry, machine->hash);
     }
@@ -74,9 +81,10 @@ static int snapshot_begin(void *ctx, void **snapshot)
     size_t size = machine->snapshot_bytes > sizeof(struct image) ? machine->snapshot_bytes
                                                                  : sizeof(struct image);
     struct transfer *transfer = malloc(sizeof(*transfer) + size);
-    struct image image = {size, machine->index, machine->hash, machine->count};
+    struct image image = {size, machine->index, machine->hash, machine->count, {0}};
 
     RR_ASSERT(transfer);
+    memcpy(image.registers, machine->registers, sizeof(image.registers));
     transfer->at = 0;
     transfer->cap = size;
     memcpy(transfer->bytes, &image, sizeof(image));

@@ -67,7 +67,8 @@ static void make_faults(struct plan *p, struct sim_stream *s)
         return;
     p->fault_interval_ns = PICK(s, 50, 200, 500, 1500) * MS;
     p->down_max_ns = PICK(s, 5, 100, 1000) * MS;
-    uint64_t only = stream_chance(s, 1, 12) ? stream_below(s, 22) : UINT64_MAX, nth = 0;
+    uint64_t only = stream_chance(s, 1, 12) ? stream_below(s, PLAN_FAULT_COUNT) : UINT64_MAX,
+             nth = 0;
 #define X(name) p->name = only == UINT64_MAX ? flip(s) : nth++ == only;
     PLAN_FAULTS(X)
 #undef X
@@ -94,17 +95,28 @@ static void make_readers(struct plan *p)
     p->group.hash_entries = PICK(&s, 0, 7, 64);
 }
 
+/* Several groups share the log: its budget is for all of them. */
+static void make_groups(struct plan *p)
+{
+    struct sim_stream s = stream_make(p->seed, 0x9609);
+
+    p->group_count = (uint32_t)PICK(&s, 1, 1, 1, 1, 2, 3, 8);
+    uint64_t of_each = 4 * (p->group.snapshot_log_bytes + p->snapshot_bytes);
+    if (p->group_count > 1)
+        p->engine.wal_bytes_max = rr_max_u64(p->engine.wal_bytes_max, p->group_count * of_each);
+}
+
 void plan_make(struct plan *plan, uint64_t seed)
 {
     struct sim_stream s = stream_make(seed, 0x9141);
 
     *plan = (struct plan){.seed = seed};
     plan->node_count = (uint32_t)PICK(&s, 1, 3, 3, 3, 3, 5, 5);
-    plan->group_count = 1;
     make_limits(plan, &s);
     make_faults(plan, &s);
     make_clients(plan, &s);
     make_readers(plan);
+    make_groups(plan);
     plan->buffered_disks = stream_chance(&s, 1, 10);
 }
 
@@ -112,6 +124,7 @@ void plan_make_crash_at(struct plan *plan, uint64_t seed, uint64_t crash_at)
 {
     plan_make(plan, seed);
     plan->node_count = 1;
+    plan->group_count = 1;
     plan->crash_at = crash_at;
     plan->fault_interval_ns = 0;
     plan->crashes_in_recovery = false;
@@ -133,9 +146,10 @@ void plan_make_crash_at(struct plan *plan, uint64_t seed, uint64_t crash_at)
 
 void plan_print(const struct plan *p)
 {
-    printf("  nodes %u, segment %llu KiB, budget %llu KiB, write %u, entry %u, message %llu, "
+    printf("  nodes %u, groups %u, segment %llu KiB, budget %llu KiB, write %u, entry %u, message "
+           "%llu, "
            "inflight %u\n",
-           p->node_count, (unsigned long long)p->engine.segment_bytes / KIB,
+           p->node_count, p->group_count, (unsigned long long)p->engine.segment_bytes / KIB,
            (unsigned long long)p->engine.wal_bytes_max / KIB, p->engine.wal_write_bytes_max,
            p->engine.entry_bytes_max, (unsigned long long)p->group.max_size_per_msg,
            p->group.max_inflight_msgs);

@@ -22,7 +22,8 @@
     X(crashes_at_io)                                                                               \
     X(crashes_in_recovery)                                                                         \
     X(orderly_restarts)                                                                            \
-    X(pauses) /* as SIGSTOP */                                                                     \
+    X(group_closes) /* and opened again while the node runs */                                     \
+    X(pauses)       /* as SIGSTOP */                                                               \
     X(clock_skew)                                                                                  \
     X(cuts)                                                                                        \
     X(one_way_cuts)                                                                                \
@@ -38,6 +39,13 @@
     X(lost_writes) /* acknowledged, and written nowhere or elsewhere; a minority */                \
     X(rollbacks)   /* an older copy takes a directory's place; a minority */                       \
     X(wipes)       /* an empty one does; a minority */
+
+enum {
+#define X(name) PLAN_FAULT_OF_##name,
+    PLAN_FAULTS(X)
+#undef X
+        PLAN_FAULT_COUNT
+};
 
 struct plan {
     uint64_t seed;

@@ -7,9 +7,12 @@
 
 typedef unsigned long long ull;
 
-void readers_init(struct readers *readers, uint64_t seed, const struct oracle_group *oracle)
+void readers_init(struct readers *readers, struct workload *workload, uint32_t slot)
 {
-    *readers = (struct readers){.oracle = oracle, .chance = stream_make(seed, 0x4ead)};
+    *readers = (struct readers){.oracle = &workload->oracle->groups[slot],
+                                .sim = workload->sim,
+                                .calls = &workload->histories[slot],
+                                .chance = stream_make(workload->plan->seed + slot, 0x4ead)};
 }
 
 static uint64_t floor_now(const struct readers *readers)
@@ -67,7 +70,11 @@ void readers_ask(struct readers *readers, const struct workload_target *target, 
     if (!reading)
         return;
     uint64_t tag = READERS_TAG | ++readers->last_tag;
-    *reading = (struct reading){.tag = tag, .floor = floor_now(readers), .target = *target};
+    *reading = (struct reading){.tag = tag,
+                                .floor = floor_now(readers),
+                                .target = *target,
+                                .key = (uint32_t)stream_below(&readers->chance, CHAIN_REGISTERS),
+                                .invoked_ns = now_ns};
     readers->pending_count++;
     int rc = rr_read_index(target->group, tag, (uint32_t)stream_between(&readers->chance, 1, 3000));
     if (rc == 0)
@@ -79,9 +86,10 @@ void readers_ask(struct readers *readers, const struct workload_target *target, 
 }
 
 void readers_complete(struct readers *readers, const struct workload_target *target,
-                      const struct rr_completion *completion, uint64_t state)
+                      const struct rr_completion *completion, const struct chain_machine *machine)
 {
     struct reading *reading = find(readers, completion->tag);
+    uint64_t state = machine->index;
 
     if (completion->kind != RR_COMPLETION_READ || !reading ||
         !workload_same_target(&reading->target, target))
@@ -98,6 +106,11 @@ void readers_complete(struct readers *readers, const struct workload_target *tar
                            target->source.node, (ull)completion->index, (ull)state,
                            (ull)reading->floor);
         readers->seen = rr_max_u64(readers->seen, state);
+        history_add(readers->calls, &(struct history_op){.key = reading->key,
+                                                         .invoked_ns = reading->invoked_ns,
+                                                         .returned_ns = sim_now(readers->sim),
+                                                         .value = machine->registers[reading->key],
+                                                         .kind = HISTORY_READ});
         break;
     case RR_E_NOT_LEADER:
     case RR_E_DEADLINE:

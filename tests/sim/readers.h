@@ -8,6 +8,7 @@
 #define RR_TESTS_SIM_READERS_H
 
 #include "io/sim/sim_random.h"
+#include "tests/sim/chain_machine.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/workload.h"
 
@@ -21,6 +22,8 @@ struct reading {
     uint64_t tag; /* 0: free */
     uint64_t floor;
     struct workload_target target;
+    uint32_t key; /* the register that is read */
+    uint64_t invoked_ns;
 };
 
 struct floor_sample {
@@ -30,6 +33,8 @@ struct floor_sample {
 
 struct readers {
     const struct oracle_group *oracle;
+    const struct sim *sim;
+    struct history *calls; /* to the registers */
     struct sim_stream chance;
     struct reading pending[READERS_PENDING_MAX];
     uint32_t pending_count;
@@ -40,12 +45,12 @@ struct readers {
     uint64_t done_count, failed_count, stale_count; /* stale_count: that were allowed */
 };
 
-void readers_init(struct readers *readers, uint64_t seed, const struct oracle_group *oracle);
+void readers_init(struct readers *readers, struct workload *workload, uint32_t slot);
 /* A read, or a stale one, of the process whose state machine's last user entry is `state`. */
 void readers_ask(struct readers *readers, const struct workload_target *target, uint64_t now_ns,
                  uint64_t state);
 void readers_complete(struct readers *readers, const struct workload_target *target,
-                      const struct rr_completion *completion, uint64_t state);
+                      const struct rr_completion *completion, const struct chain_machine *machine);
 /* This process is dead: its reads will never be answered. */
 void readers_forget(struct readers *readers, const struct workload_target *target);
 

@@ -93,6 +93,7 @@ static void add(struct world_result *sum, const struct world_result *one)
     sum->virtual_ns += one->virtual_ns;
     sum->acknowledged += one->acknowledged;
     sum->reads += one->reads;
+    sum->windows += one->windows;
     sum->elections += one->elections;
     if (one->healed_ns > sum->healed_ns)
         sum->healed_ns = one->healed_ns;
@@ -112,7 +113,8 @@ static void print_sum(const struct arguments *arguments, const struct world_resu
 #define X(name) printf(" %llu " #name, (ull)counts->name);
     WORLD_COUNTS(X)
 #undef X
-    printf("; healed after at most %.1f s\n", (double)sum->healed_ns / 1e9);
+    printf("; %llu windows judged, healed after at most %.1f s\n", (ull)sum->windows,
+           (double)sum->healed_ns / 1e9);
     printf("%.0f virtual seconds in %.1f s, %.0f thousand events per second\n",
            (double)sum->virtual_ns / 1e9, seconds, (double)sum->events / 1e3 / seconds);
 }

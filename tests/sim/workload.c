@@ -5,18 +5,25 @@
  */
 #include "tests/sim/workload.h"
 
+#include "tests/check/linearize.h"
+#include "tests/sim/chain_machine.h"
 #include "tests/sim/failure.h"
 
 #include <stdlib.h>
 
 #define BATCH_MAX 8u
+/* Of each register's history. */
+#define WINDOWS_PER_KEY 2u
+#define WINDOW_OPS      300u
+#define WINDOW_STEPS    100000u
 
 typedef unsigned long long ull;
 
-void workload_init(struct workload *workload, const struct plan *plan, struct oracle *oracle)
+void workload_init(struct workload *workload, const struct plan *plan, struct oracle *oracle,
+                   const struct sim *sim)
 {
     *workload = (struct workload){
-        .plan = plan, .oracle = oracle, .chance = stream_make(plan->seed, 0xc11e)};
+        .plan = plan, .oracle = oracle, .sim = sim, .chance = stream_make(plan->seed, 0xc11e)};
     workload->bytes = malloc((size_t)BATCH_MAX * (plan->engine.entry_bytes_max + 1));
     RR_ASSERT(workload->bytes);
 }
@@ -25,6 +32,8 @@ void workload_fini(struct workload *workload)
 {
     free(workload->proposals);
     free(workload->bytes);
+    for (uint32_t slot = 0; slot < PLAN_GROUPS_MAX; slot++)
+        history_free(&workload->histories[slot]);
 }
 
 static uint64_t new_tag(struct workload *workload)
@@ -74,8 +83,28 @@ static uint64_t offer(struct workload *workload, const struct workload_target *t
                                                  .size = size,
                                                  .source = target->source,
                                                  .incarnation = target->incarnation};
+    if (size >= sizeof(tag)) {
+        struct history_op op = {.key = chain_key(tag),
+                                .invoked_ns = sim_now(workload->sim),
+                                .value = tag,
+                                .kind = HISTORY_WRITE,
+                                .outcome = HISTORY_UNKNOWN};
+        workload->proposals[tag].written =
+            history_add(&workload->histories[target->source.slot], &op);
+    }
     workload->pending++;
     return tag;
+}
+
+/* What became of it is known. */
+static void conclude(struct workload *workload, const struct proposal *proposal,
+                     enum history_outcome outcome)
+{
+    if (proposal->size < sizeof(uint64_t))
+        return;
+    struct history_op *op = &workload->histories[proposal->source.slot].ops[proposal->written];
+    op->outcome = (uint8_t)outcome;
+    op->returned_ns = sim_now(workload->sim);
 }
 
 static void refuse(struct workload *workload, uint64_t tag, int why)
@@ -86,6 +115,7 @@ static void refuse(struct workload *workload, uint64_t tag, int why)
         failure_report("proposal %llu was refused and is applied at %llu", (ull)tag,
                        (ull)proposal->index);
     proposal->state = PROPOSAL_REFUSED;
+    conclude(workload, proposal, HISTORY_FAILED);
     workload->last_refusal = why;
     workload->pending--;
     workload->refused_count++;
@@ -130,6 +160,7 @@ static void complete_ok(struct workload *workload, const struct workload_target 
                        (ull)completion->tag, (ull)completion->index, (ull)proposal->index);
     proposal->index = completion->index;
     proposal->state = PROPOSAL_DONE;
+    conclude(workload, proposal, HISTORY_OK);
     workload->done_count++;
     oracle_acknowledge(workload->oracle, target->source, completion->index, completion->term,
                        completion->result);
@@ -201,5 +232,39 @@ void workload_forget(struct workload *workload, const struct workload_target *ta
         proposal->state = PROPOSAL_UNKNOWN;
         workload->pending--;
         workload->unknown_count++;
+    }
+}
+
+/* ---- judging ------------------------------------------------------------- */
+
+/* One window of one register's history, of about WINDOW_OPS calls. */
+static void judge_window(struct workload *workload, uint32_t slot, const struct history_op *ops,
+                         size_t count)
+{
+    struct linearize_options options = {.is_initial_unknown = true, .steps_max = WINDOW_STEPS};
+    size_t first = stream_below(&workload->chance, count);
+    size_t last = first + WINDOW_OPS < count ? first + WINDOW_OPS : count - 1;
+    struct history_op *window = malloc(count * sizeof(*window));
+
+    RR_ASSERT(window);
+    size_t kept =
+        linearize_window(ops, count, ops[first].invoked_ns, ops[last].invoked_ns + 1, window);
+    struct check_verdict verdict = linearize(window, kept, &options);
+    free(window);
+    workload->window_count += verdict.result == CHECK_HOLDS;
+    if (verdict.result == CHECK_BROKEN)
+        failure_report("group %u: %s", slot, verdict.why);
+}
+
+void workload_judge(struct workload *workload)
+{
+    for (uint32_t slot = 0; slot < workload->plan->group_count; slot++) {
+        struct history *history = &workload->histories[slot];
+        history_sort(history);
+        for (size_t first = 0, end; first < history->count; first = end) {
+            end = history_key_end(history, first);
+            for (uint32_t i = 0; i < WINDOWS_PER_KEY; i++)
+                judge_window(workload, slot, history->ops + first, end - first);
+        }
     }
 }

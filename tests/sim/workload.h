@@ -8,6 +8,7 @@
 #define RR_TESTS_SIM_WORKLOAD_H
 
 #include "io/sim/sim_random.h"
+#include "tests/check/history.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/plan.h"
 
@@ -25,19 +26,23 @@ struct proposal {
     struct oracle_source source; /* to whom it was offered, and for which group */
     uint32_t incarnation;
     enum proposal_state state;
+    size_t written; /* its place in the history */
 };
 
 struct workload {
     const struct plan *plan;
     struct oracle *oracle;
+    const struct sim *sim;
+    struct history histories[PLAN_GROUPS_MAX]; /* of the registers: all writes, and all reads */
     struct sim_stream chance;
     struct proposal *proposals; /* by tag */
     uint64_t count;             /* tags from 1 to this exist */
     uint64_t cap;
     uint64_t pending;
     uint64_t done_count, unknown_count, refused_count;
-    int last_refusal; /* why */
-    uint8_t *bytes;   /* of the proposals being made */
+    uint64_t window_count; /* of histories, that were judged to the end */
+    int last_refusal;      /* why */
+    uint8_t *bytes;        /* of the proposals being made */
 };
 
 /* Who is spoken to. */
@@ -55,8 +60,12 @@ static inline bool workload_same_target(const struct workload_target *a,
            a->incarnation == b->incarnation;
 }
 
-void workload_init(struct workload *workload, const struct plan *plan, struct oracle *oracle);
+void workload_init(struct workload *workload, const struct plan *plan, struct oracle *oracle,
+                   const struct sim *sim);
 void workload_fini(struct workload *workload);
+/* Is there an order that explains what was read from the registers of each group? Windows of the
+ * histories are looked at, by chance. */
+void workload_judge(struct workload *workload);
 /* One proposal, or several in a call. */
 void workload_propose(struct workload *workload, const struct workload_target *target,
                       uint32_t count);

@@ -24,6 +24,18 @@ typedef unsigned long long ull;
 
 /* ---- time ---------------------------------------------------------------- */
 
+/* Opens the groups whose time has come on a node that runs. */
+static void tend_groups(struct node *node)
+{
+    const struct world *world = node->world;
+    for (uint32_t slot = 0; slot < world->plan.group_count; slot++) {
+        struct replica *replica = &node->replicas[slot];
+        if (node_listens(node) && node->answer_at == 0 && replica->reopen_at != 0 &&
+            (world->is_healed || sim_now(world->sim) >= replica->reopen_at))
+            replica_open(replica);
+    }
+}
+
 /* Buries who died; closes who stopped; starts whose time has come. */
 static void tend(struct world *world)
 {
@@ -39,6 +51,7 @@ static void tend(struct world *world)
         if (!node->engine && !node->is_out && node->answer_at == 0 &&
             (world->is_healed || sim_now(world->sim) >= node->restart_at))
             node_open(node);
+        tend_groups(node);
     }
     faults_tend(world);
 }
@@ -59,6 +72,9 @@ static uint64_t next_care(const struct world *world)
         const struct node *node = &world->nodes[i];
         if (!node->engine && !node->is_out && node->answer_at == 0)
             next = rr_min_u64(next, node->restart_at);
+        for (uint32_t slot = 0; slot < world->plan.group_count; slot++)
+            if (node_listens(node) && node->answer_at == 0 && node->replicas[slot].reopen_at != 0)
+                next = rr_min_u64(next, node->replicas[slot].reopen_at);
     }
     return rr_max_u64(next, sim_now(world->sim));
 }
@@ -87,7 +103,7 @@ static void propose(struct world *world, uint32_t slot)
     if (number == 0 || stream_chance(&workload->chance, 1, 50))
         number = 1 + (uint32_t)stream_below(&workload->chance, plan->node_count);
     const struct replica *replica = &world->nodes[number - 1].replicas[slot];
-    if (!node_listens(replica->node) || !replica->group)
+    if (!replica_listens(replica))
         return;
     struct workload_target target = replica_target(replica);
     uint32_t burst = 1 + (uint32_t)stream_below(&workload->chance, plan->burst_max);
@@ -108,7 +124,7 @@ static void read_somewhere(struct world *world, uint32_t slot)
     const struct replica *replica = &world->nodes[choice].replicas[slot];
     struct workload_target target = replica_target(replica);
 
-    if (node_listens(replica->node) && replica->group)
+    if (replica_listens(replica))
         readers_ask(readers, &target, sim_now(world->sim), replica->machine.index);
 }
 
@@ -142,9 +158,9 @@ static void world_init(struct world *world, const struct plan *plan, bool is_ver
     }
     sim_net_corrupt(world->sim, plan->corrupt_bytes ? 300 : 0);
     oracle_init(&world->oracle, world->sim, plan, dirs);
-    workload_init(&world->workload, &world->plan, &world->oracle);
+    workload_init(&world->workload, &world->plan, &world->oracle, world->sim);
     for (uint32_t slot = 0; slot < PLAN_GROUPS_MAX; slot++)
-        readers_init(&world->readers[slot], plan->seed + slot, &world->oracle.groups[slot]);
+        readers_init(&world->readers[slot], &world->workload, slot);
 }
 
 static void world_fini(struct world *world)
@@ -345,7 +361,9 @@ void world_play(const struct plan *plan, uint32_t seconds, bool is_verbose,
         failure_report("after a restart of all the state machine stands at %llu, before at %llu",
                        (ull)again, (ull)index);
     close_all(&world);
+    workload_judge(&world.workload);
     result->counts = world.counts;
+    result->windows = world.workload.window_count;
     result->trace = sim_trace_hash(world.sim);
     result->events = sim_event_count(world.sim);
     result->virtual_ns = sim_now(world.sim);

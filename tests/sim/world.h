@@ -23,6 +23,7 @@ struct replica {
     struct rr_group *group; /* NULL: not open */
     struct chain_machine machine;
     uint64_t committed; /* by this process: the newest index that it said */
+    uint64_t reopen_at; /* it is closed until then, on a node that runs; 0: it is open */
 };
 
 struct node {
@@ -56,6 +57,7 @@ struct node {
     X(power_losses)                                                                                \
     X(crashes_at_io)                                                                               \
     X(orderly_restarts)                                                                            \
+    X(group_closes)                                                                                \
     X(pauses)                                                                                      \
     X(cuts)                                                                                        \
     X(flaps)                                                                                       \
@@ -112,7 +114,8 @@ struct world_result {
     uint64_t events;
     uint64_t virtual_ns;
     uint64_t acknowledged;
-    uint64_t reads; /* that succeeded; stale ones too */
+    uint64_t reads;   /* that succeeded; stale ones too */
+    uint64_t windows; /* of histories, judged */
     uint64_t elections;
     uint64_t healed_ns; /* until all had converged; the longest */
 };
@@ -139,7 +142,14 @@ static inline bool node_listens(const struct node *node)
 {
     return node->engine && !node_is_dead(node) && node->resume_at == 0;
 }
+static inline bool replica_listens(const struct replica *replica)
+{
+    return node_listens(replica->node) && replica->group;
+}
 void node_open(struct node *node);
+/* While the node runs, and its disk answers. */
+void replica_close(struct replica *replica);
+void replica_open(struct replica *replica);
 /* The process is gone: its engine is given up, and it comes back after a while. */
 void node_bury(struct node *node);
 /* Ends the process in an orderly way: every accepted proposal must be completed, every file closed.

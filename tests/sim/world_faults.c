@@ -71,6 +71,18 @@ static void strike_orderly_restart(struct world *world)
     node_close(node);
 }
 
+static void strike_group_close(struct world *world)
+{
+    struct node *node = any_node(world);
+    struct replica *replica =
+        &node->replicas[stream_below(&world->chance, world->plan.group_count)];
+
+    if (!replica_listens(replica) || replica->reopen_at != 0 || node->answer_at != 0)
+        return;
+    world->counts.group_closes++;
+    replica_close(replica);
+}
+
 /* The process stands still for a while, and then believes that no time went by. */
 static void strike_pause(struct world *world)
 {
@@ -252,6 +264,7 @@ void faults_strike(struct world *world)
         {plan->power_losses, strike_power_loss},
         {plan->crashes_at_io, strike_crash_at_io},
         {plan->orderly_restarts, strike_orderly_restart},
+        {plan->group_closes, strike_group_close},
         {plan->pauses, strike_pause},
         {plan->cuts, strike_cut},
         {plan->one_way_cuts, strike_one_way_cut},

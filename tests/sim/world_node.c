@@ -137,7 +137,7 @@ static void on_complete(void *ctx, const struct rr_completion *completions, uint
     for (uint32_t i = 0; i < count; i++) {
         if (completions[i].tag & READERS_TAG)
             readers_complete(&world->readers[replica->slot], &target, &completions[i],
-                             replica->machine.index);
+                             &replica->machine);
         else
             workload_complete(workload, &target, &completions[i]);
     }
@@ -167,6 +167,7 @@ static int open_group(struct replica *replica, struct rr_error *error)
     options.on_complete = on_complete;
     options.ctx = replica;
     replica->committed = 0;
+    replica->reopen_at = 0;
     replica->machine = (struct chain_machine){.snapshot_bytes = world->plan.snapshot_bytes,
                                               .ctx = replica,
                                               .on_apply = on_apply,
@@ -209,8 +210,10 @@ static void introduce(struct node *node)
 static void forget_engine(struct node *node)
 {
     node->engine = NULL;
-    for (uint32_t slot = 0; slot < PLAN_GROUPS_MAX; slot++)
+    for (uint32_t slot = 0; slot < PLAN_GROUPS_MAX; slot++) {
         node->replicas[slot].group = NULL;
+        node->replicas[slot].reopen_at = 0;
+    }
 }
 
 /* Only a disk may be the reason: one with an error, or a full one (what is kept in reserve for
@@ -248,20 +251,19 @@ static void arm_crash(const struct node *node)
 }
 
 /* What was durable when the process began is what it begins with. */
-static void check_recovered(const struct node *node, const struct durable_log *before)
+static void check_recovered(const struct replica *replica, const struct durable_group *durable)
 {
-    for (uint32_t slot = 0; slot < node->world->plan.group_count; slot++) {
-        const struct durable_group *durable = &before->groups[slot];
-        struct rr_group_status status = {.size = sizeof(status)};
-        if (rr_group_status(node->replicas[slot].group, &status) != 0)
-            continue;
-        if (status.term < durable->term || status.last_index < durable->last_index ||
-            (status.term == durable->term && status.vote != durable->vote))
-            failure_report("node %u opens with term %llu, vote %llu, entries up to %llu; durable "
-                           "were term %llu, vote %llu, entries up to %llu",
-                           node->number, (ull)status.term, (ull)status.vote, (ull)status.last_index,
-                           (ull)durable->term, (ull)durable->vote, (ull)durable->last_index);
-    }
+    struct rr_group_status status = {.size = sizeof(status)};
+
+    if (rr_group_status(replica->group, &status) != 0)
+        return;
+    if (status.term < durable->term || status.last_index < durable->last_index ||
+        (status.term == durable->term && status.vote != durable->vote))
+        failure_report("node %u opens with term %llu, vote %llu, entries up to %llu; durable "
+                       "were term %llu, vote %llu, entries up to %llu",
+                       replica->node->number, (ull)status.term, (ull)status.vote,
+                       (ull)status.last_index, (ull)durable->term, (ull)durable->vote,
+                       (ull)durable->last_index);
 }
 
 void node_open(struct node *node)
@@ -285,24 +287,31 @@ void node_open(struct node *node)
         not_opened(node, err, error.message);
     else
         world_say(world, "node %u runs", node->number);
-    if (node->engine && before.instance != 0)
-        check_recovered(node, &before);
+    for (uint32_t slot = 0; node->engine && slot < world->plan.group_count; slot++)
+        if (before.instance != 0)
+            check_recovered(&node->replicas[slot], &before.groups[slot]);
 }
 
 /* ---- ending -------------------------------------------------------------- */
 
-/* How many completions this process still owed. */
+/* How many completions this process still owed, of one group and of all. */
+static uint64_t forget_requests_of(const struct replica *replica)
+{
+    struct world *world = replica->node->world;
+    uint64_t owed = world_pending(world);
+    struct workload_target target = replica_target(replica);
+
+    workload_forget(&world->workload, &target);
+    readers_forget(&world->readers[replica->slot], &target);
+    return owed - world_pending(world);
+}
+
 static uint64_t forget_requests(const struct node *node)
 {
-    struct world *world = node->world;
-    uint64_t owed = world_pending(world);
-
-    for (uint32_t slot = 0; slot < world->plan.group_count; slot++) {
-        struct workload_target target = replica_target(&node->replicas[slot]);
-        workload_forget(&world->workload, &target);
-        readers_forget(&world->readers[slot], &target);
-    }
-    return owed - world_pending(world);
+    uint64_t owed = 0;
+    for (uint32_t slot = 0; slot < node->world->plan.group_count; slot++)
+        owed += forget_requests_of(&node->replicas[slot]);
+    return owed;
 }
 
 void node_bury(struct node *node)
@@ -358,4 +367,49 @@ void node_close(struct node *node)
     forget_engine(node);
     node->restart_at = sim_now(world->sim);
     disks_settle(node);
+}
+
+/* ---- a group comes and goes ---------------------------------------------- */
+
+void replica_close(struct replica *replica)
+{
+    struct node *node = replica->node;
+    struct world *world = node->world;
+    bool aborts = stream_chance(&world->chance, 1, 3);
+
+    RR_ASSERT(replica_listens(replica) && replica->reopen_at == 0 && node->answer_at == 0);
+    world_say(world, "node %u closes group %u (%s)", node->number, replica->slot,
+              aborts ? "abort" : "drain");
+    int err = rr_group_close(replica->group, aborts ? RR_CLOSE_ABORT : RR_CLOSE_DRAIN);
+    if (node_is_dead(node))
+        return; /* it is buried soon */
+    if (err != 0 && !node->is_sick)
+        failure_report("node %u does not close group %u: %s", node->number, replica->slot,
+                       rr_err_name(err));
+    uint64_t owed = forget_requests_of(replica);
+    if (owed != 0)
+        failure_report("node %u closed group %u and still owes %llu completions", node->number,
+                       replica->slot, (ull)owed);
+    replica->reopen_at =
+        sim_now(world->sim) + 1 + stream_below(&world->chance, world->plan.down_max_ns);
+}
+
+void replica_open(struct replica *replica)
+{
+    struct node *node = replica->node;
+    struct durable_log *log = &node->world->oracle.logs[node->number - 1];
+    struct rr_error error = {0};
+
+    RR_ASSERT(node_listens(node) && replica->reopen_at != 0);
+    durable_log_advance(log);
+    struct durable_group before = log->groups[replica->slot];
+    int err = open_group(replica, &error);
+    if (node_is_dead(node))
+        return;
+    if (err != 0 && !node->is_sick && !node->is_harmed && !node->is_full)
+        failure_report("node %u does not open group %u again: %s", node->number, replica->slot,
+                       error.message);
+    world_say(node->world, "node %u opens group %u again", node->number, replica->slot);
+    if (err == 0 && log->instance != 0)
+        check_recovered(replica, &before);
 }
