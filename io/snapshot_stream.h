@@ -58,7 +58,7 @@ struct snapshot_stream_options {
     uint64_t send_bytes_per_second; /* over all transfers; 64 MiB; at least 64 KiB */
     uint32_t sends_max;             /* at a time; 2 */
     uint32_t receives_max;          /* at a time; 2; more are refused with RR_E_BUSY */
-    uint64_t timeout_ns;            /* without progress of the other side; 10 s */
+    uint64_t timeout_ns;            /* without progress; 10 s, and what verifying takes */
     uint64_t file_bytes_max;        /* of an incoming file; UINT64_MAX: only the disk says no */
     void *ctx;
 

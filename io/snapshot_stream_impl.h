@@ -37,7 +37,7 @@ struct transfer {
     int job_result;  /* written by the job */
     bool is_ending;  /* for `status`; only waits for what is out */
     int status;
-    uint64_t deadline_ns; /* when the other side has been silent for too long */
+    uint64_t deadline_ns; /* when nothing has moved for too long */
     uint8_t *memory;      /* behind the chunks' frames */
     struct chunk chunks[SNAPSHOT_WINDOW];
 };

@@ -236,14 +236,6 @@ uint32_t outgoing_read(struct outgoing *outgoing)
 
 /* ---- the turn ------------------------------------------------------------ */
 
-/* Does the receiver owe an answer? While chunks are held back it does not. */
-static bool is_awaiting(const struct outgoing *outgoing)
-{
-    if (outgoing->state != OUTGOING_STREAMING)
-        return outgoing->state != OUTGOING_WAITING;
-    return outgoing->acked < outgoing->sent || outgoing->confirmed == outgoing->size;
-}
-
 void outgoing_receive(struct outgoing *outgoing)
 {
     struct transfer *transfer = &outgoing->transfer;
@@ -254,7 +246,7 @@ void outgoing_receive(struct outgoing *outgoing)
         else
             outgoing->read++;
     }
-    if (is_awaiting(outgoing) && transfer_is_late(transfer))
+    if (outgoing->state != OUTGOING_WAITING && transfer_is_late(transfer))
         transfer_end(transfer, RR_E_DEADLINE);
 }
 
@@ -265,9 +257,8 @@ void outgoing_flush(struct outgoing *outgoing)
         outgoing->sent == outgoing->read)
         return;
     const struct chunk *chunk = &transfer->chunks[outgoing->sent % SNAPSHOT_WINDOW];
-    bool is_last = chunk->said.offset + chunk->said.payload_size == outgoing->size;
-    if (is_last || outgoing->acked == outgoing->sent)
-        transfer_extend(transfer, is_last ? outgoing->size : 0);
+    if (chunk->said.offset + chunk->said.payload_size == outgoing->size)
+        transfer_extend(transfer, outgoing->size);
     outgoing->sent++;
     transfer->streams->stats.bytes_sent += chunk->said.payload_size;
     transfer_send(transfer, chunk->frame, SNAPSHOT_WIRE_HEAD + chunk->said.payload_size);
@@ -279,7 +270,7 @@ uint64_t outgoing_deadline(const struct outgoing *outgoing)
     if (transfer->is_ending) /* the last completion wakes us, unless there is none to come */
         return transfer->in.is_busy || transfer->out.is_busy || transfer->is_working ? UINT64_MAX
                                                                                      : 0;
-    return is_awaiting(outgoing) ? transfer->deadline_ns : UINT64_MAX;
+    return outgoing->state == OUTGOING_WAITING ? UINT64_MAX : transfer->deadline_ns;
 }
 
 /* ---- beginning and end --------------------------------------------------- */

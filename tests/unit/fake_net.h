@@ -36,6 +36,7 @@ struct fake_net {
     bool loses_connects; /* the first packets of connections */
     size_t recv_max;     /* bytes one receive gets at most */
     size_t send_max;     /* bytes one send takes at most */
+    bool holds_jobs;     /* no worker does anything: a disk that hangs */
     struct io_job *jobs; /* posted, of all machines, oldest first */
     struct io_job **last_job;
     uint64_t now_ns;

@@ -388,6 +388,48 @@ static void test_chunk_with_a_wrong_checksum_is_not_written(void)
     CHECK(part.was_kept);
 }
 
+/* A sender that does not keep to the window, and a disk that hangs meanwhile. */
+static void test_more_chunks_than_the_window_holds_wait_outside(void)
+{
+    start();
+    int fd = dial_and_begin();
+    world.net->holds_jobs = true;
+    uint8_t whole[FILE_SIZE], head[SNAPSHOT_WIRE_HEAD];
+    for (uint32_t at = 0; at < FILE_SIZE; at += 100) {
+        struct snapshot_said said = {
+            .type = SNAPSHOT_SAYS_CHUNK, .group = 5, .offset = at, .payload_size = 100};
+        memset(whole + at, (int)at / 10, 100);
+        snapshot_wire_put(&said, crc32c(0, whole + at, 100), head);
+        fake_write(world.net, fd, head, sizeof(head));
+        fake_write(world.net, fd, whole + at, 100);
+    }
+    world_pass(&world, 60000 * MS); /* it is our disk, so nobody is given up */
+    CHECK(part.writes == 0 && streams().bytes_received == SNAPSHOT_WINDOW * 100);
+    world.net->holds_jobs = false;
+    world_settle(&world);
+    CHECK(part.received == 1 && memcmp(part.file, whole, FILE_SIZE) == 0);
+    finish();
+}
+
+/* The older one's last write is still under way: two parts of one group are never open at a time
+ * (part_open looks). */
+static void test_new_transfer_waits_until_the_older_one_of_its_group_is_closed(void)
+{
+    start();
+    int first = dial_and_begin(), second = dial();
+    world.net->holds_jobs = true;
+    say_chunk(first, 0, 100);
+    struct rr_message message = snap_message();
+    say_begin(second, good_begin, &message);
+    CHECK(part.opens == 1 && part.closes == 0);
+    world.net->holds_jobs = false;
+    world_settle(&world);
+    CHECK(fake_is_closed(world.net, first) && part.opens == 2 && part.closes == 1);
+    say_chunk(second, 0, FILE_SIZE);
+    CHECK(part.received == 1);
+    finish();
+}
+
 static void test_second_begin_is_malformed(void)
 {
     start();
@@ -486,6 +528,8 @@ int main(void)
     RUN(test_chunks_that_do_not_follow_are_malformed);
     RUN(test_chunk_of_another_group_is_malformed);
     RUN(test_chunk_with_a_wrong_checksum_is_not_written);
+    RUN(test_more_chunks_than_the_window_holds_wait_outside);
+    RUN(test_new_transfer_waits_until_the_older_one_of_its_group_is_closed);
     RUN(test_second_begin_is_malformed);
     RUN(test_what_comes_behind_the_end_is_read_and_forgotten);
     RUN(test_silent_sender_gives_its_place_back);
