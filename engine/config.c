@@ -53,6 +53,8 @@ static const struct limit group_limits[] = {
     LIMIT(rr_group_options, apply_backlog_bytes, 64 * MIB, 1 * KIB, 64 * GIB),
     LIMIT(rr_group_options, hash_entries, 0, 1, 1 * GIB),
     LIMIT(rr_group_options, snapshot_log_bytes, 64 * MIB, 16 * KIB, 64 * GIB),
+    LIMIT(rr_group_options, snapshot_entries, 0, 1, UINT64_MAX / 4),
+    LIMIT(rr_group_options, trailing_entries, 0, 1, UINT64_MAX / 4),
 };
 
 static uint64_t get_number(const char *options, const struct limit *limit)

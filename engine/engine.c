@@ -216,6 +216,9 @@ static int open_transport(struct rr_engine *engine, struct rr_error *error)
 static int start_loop(struct rr_engine *engine, struct rr_error *error)
 {
     struct io *io = engine->io;
+    engine->snapshot_worker = io->ops->worker_new(io, "snapshot");
+    if (!engine->snapshot_worker)
+        return rr_fail(error, RR_E_NO_MEMORY, "the snapshot thread could not be made");
     int rc = engine->options.embedded ? io->ops->embed(io, loop_turn, engine)
                                       : io->ops->start(io, loop_turn, engine);
     engine->loop_fd = rc;
@@ -241,6 +244,8 @@ static void stop_workers(struct rr_engine *engine)
     while ((entry = id_map_each(&engine->registry.entries, &at)))
         if (entry->group)
             group_stop_worker(entry->group);
+    if (engine->snapshot_worker)
+        engine->io->ops->worker_free(engine->snapshot_worker);
 }
 
 /* All groups that were opened, those too that the loop never heard of. */

@@ -43,6 +43,7 @@ struct rr_engine {
     uint64_t core_seed;
     struct wal *wal;
     struct transport *transport;
+    struct io_worker *snapshot_worker; /* all work of snapshot files, in slices */
     struct peers peers;
     struct registry registry;
     struct log_memory log_memory;

@@ -79,7 +79,7 @@ void group_adopt(struct rr_engine *engine, struct command *command)
     struct rr_group *group = RR_CONTAINER_OF(command, struct rr_group, open_command);
     struct wal_stats stats;
     wal_stats(engine->wal, &stats);
-    group->snapshot_padded_bytes = stats.padded_bytes;
+    group->snapshots.padded_bytes = stats.padded_bytes;
     group->reads.began_ns = group->leaderless_ns = engine->now_ns;
     int rc = start_worker(group);
     if (rc == 0)
@@ -160,7 +160,7 @@ bool group_owes_nothing(const struct rr_group *group)
 bool group_is_quiet(const struct rr_group *group)
 {
     return group_owes_nothing(group) && apply_is_idle(&group->apply) &&
-           group->snapshot.work != SNAPSHOT_TAKING && group->snapshot.work != SNAPSHOT_RESTORING;
+           snapshots_are_quiet(group);
 }
 
 void group_fini_core(struct rr_group *group)
@@ -169,10 +169,7 @@ void group_fini_core(struct rr_group *group)
     while ((batch = apply_take_done(&group->apply)))
         apply_put_back(&group->apply, batch);
     apply_fini(&group->apply);
-    log_snapshot_put(group->snapshot.restore);
-    log_snapshot_put(group->snapshot.captured);
-    group->snapshot.restore = group->snapshot.captured = NULL;
-    snapshot_drop_arrived(group);
+    snapshots_fini(group);
     if (group->node)
         rr_raw_node_free(group->node);
     group->node = NULL;
@@ -306,6 +303,7 @@ static RR_COLD void turn_stopped(struct rr_group *group)
 {
     group_refuse_queued(group, RR_E_CLOSED);
     group_fail_reads(group, RR_E_CLOSED);
+    snapshot_wind_down(group);
     if (group->must_rewrite && !group->is_stuck && !group->engine->poisoned)
         group->is_stuck = !group_rewrite(group);
     group->must_rewrite = false;

@@ -25,6 +25,7 @@
 #include "engine/reads.h"
 #include "engine/group_status.h"
 #include "engine/hashes.h"
+#include "engine/snapshot.h"
 
 /* A response that the core wants delivered once what it vouches for is durable. */
 struct held_response {
@@ -42,29 +43,6 @@ struct held_responses {
     uint32_t cap; /* power of two */
     uint32_t head;
     uint32_t count;
-};
-
-/* A snapshot being taken or restored by the apply stage; one at a time. */
-enum snapshot_work {
-    SNAPSHOT_IDLE,
-    SNAPSHOT_TAKING,
-    SNAPSHOT_TAKEN,
-    SNAPSHOT_RESTORING,
-    SNAPSHOT_RESTORED
-};
-
-struct snapshot_job {
-    struct io_job job;
-    struct rr_group *group;
-    enum snapshot_work work;
-    int result; /* of the state machine */
-    bool is_too_large;
-    uint64_t index;
-    uint32_t size;
-    struct log_snapshot *restore;  /* what is restored; a reference */
-    struct log_snapshot *captured; /* metadata and group data as of `index`, once that is applied */
-    /* What was taken; the extra byte shows that it is too large. */
-    uint8_t data[WAL_INLINE_SNAPSHOT_MAX + 1];
 };
 
 #define GROUP_BATCH_MAX 2048u /* entries in one MsgProp */
@@ -127,11 +105,7 @@ struct rr_group {
     struct members members; /* as of `applied` */
     struct membership membership;
     struct leadership leadership;
-    struct snapshot_job snapshot;
-    struct log_snapshot *arrived;   /* a list: given to the core in this turn */
-    uint64_t snapshot_padded_bytes; /* the WAL's padded bytes when the newest snapshot was taken */
-    uint64_t trail_index; /* where the last quarter before the next one began; 0: not yet */
-    bool is_snapshot_too_large;
+    struct group_snapshots snapshots;
 
     /* Any thread. */
     _Atomic uint32_t calls;  /* of other threads, posted and not yet run */
@@ -216,20 +190,19 @@ void group_release(struct rr_group *group);
 /* A state section as of now, with this snapshot. */
 int group_stage_state(struct rr_group *group);
 
-/* ---- snapshot_policy.c --------------------------------------------------- */
+/* ---- snapshot_*.c -------------------------------------------------------- */
 
-/* Takes a snapshot when enough was logged; finishes one that was taken; rewrites what hinders
- * recycling. */
+/* Takes a snapshot when there is a reason to; finishes one that was taken; rewrites what hinders
+ * recycling; has files removed that nothing refers to. */
 void group_snapshot_policy(struct rr_group *group);
 /* Writes the group's state and its whole log again, so that old segments can be recycled. False:
  * the log is too large for that, a snapshot has to come first. */
 bool group_rewrite(struct rr_group *group);
+/* The newest one cannot be read: a new one is wanted. */
+bool snapshot_file_is_lost(const struct rr_group *group);
 /* Has the state machine become what `snapshot` says? Starts that if it has not begun, behind
  * everything that the apply stage has; ask again. */
 bool group_restore(struct rr_group *group, struct log_snapshot *snapshot);
-/* The same while opening, on the opening thread. */
-int snapshot_restore_now(const struct rr_state_machine *machine,
-                         const struct rr_snapshot *snapshot);
 /* To be called whenever `applied` moved: what a snapshot that is being taken says of the group is
  * said as of its index. */
 void snapshot_capture(struct rr_group *group);
@@ -242,7 +215,11 @@ int snapshot_arrives(struct rr_group *group, const struct rr_message *message);
 struct log_snapshot *snapshot_take_arrived(struct rr_group *group,
                                            const struct rr_snapshot_metadata *metadata);
 void snapshot_drop_arrived(struct rr_group *group);
-/* The state machine's snapshot into job->data; job->result, job->size, job->is_too_large. */
-void snapshot_take_now(const struct rr_state_machine *machine, struct snapshot_job *job);
+/* In the turns of a group that stopped or is about to leave: what runs is brought to its end. */
+void snapshot_wind_down(struct rr_group *group);
+/* Is nothing running that would come back to the group? */
+bool snapshots_are_quiet(const struct rr_group *group);
+/* After all that ran has ended. */
+void snapshots_fini(struct rr_group *group);
 
 #endif

@@ -83,11 +83,11 @@ static int make_first_state(struct rr_group *group, const struct rr_state_machin
                             struct rr_error *error)
 {
     struct rr_engine *engine = group->engine;
-    struct rr_snapshot_metadata metadata = {0};
+    struct log_snapshot first = {.kind = LOG_SNAPSHOT_NONE};
+    struct rr_snapshot_metadata *metadata = &first.snapshot.metadata;
     uint64_t voters[CONFIG_PEERS_MAX];
-    uint8_t book[MEMBERS_ENCODED_MAX], *book_end = book;
-    struct snapshot_job *job = &group->snapshot;
-    bool has_data = false;
+    uint8_t book[MEMBERS_ENCODED_MAX];
+    int rc = 0;
     if (engine->options.create == RR_CREATE_NEVER)
         return rr_fail(error, RR_E_NOT_BOOTSTRAPPED,
                        "%s holds no group %llu: open it with BOOTSTRAP or JOIN", engine->dir,
@@ -96,31 +96,22 @@ static int make_first_state(struct rr_group *group, const struct rr_state_machin
         members_begin(&group->members, group->peers, group->options.peer_count);
         for (uint32_t i = 0; i < group->members.count; i++)
             voters[i] = group->members.list[i].node;
-        metadata = (struct rr_snapshot_metadata){
+        *metadata = (struct rr_snapshot_metadata){
             .conf_state = {.voters = voters, .voter_count = group->members.count},
             .index = 1,
             .term = 1};
-        book_end = members_encode(&group->members, book);
-        snapshot_take_now(machine, job);
-        if (job->result != 0)
-            return rr_fail(error, RR_E_STATE_MACHINE,
-                           "the fresh state machine gave no snapshot (%d)", job->result);
-        has_data = !job->is_too_large;
+        first.group_data = book;
+        first.group_data_size = (uint32_t)(members_encode(&group->members, book) - book);
+        rc = snapshot_take_now(group, machine, &first, error);
+    } else {
+        log_cache_set_snapshot(&group->log, log_snapshot_new(&first));
+        if (!group->log.snapshot)
+            rc = rr_fail(error, RR_E_NO_MEMORY, "out of memory");
     }
-    struct log_snapshot first = {.kind = has_data ? LOG_SNAPSHOT_INLINE : LOG_SNAPSHOT_NONE,
-                                 .group_data = book,
-                                 .group_data_size = (uint32_t)(book_end - book),
-                                 .snapshot = {.metadata = metadata,
-                                              .data = job->data,
-                                              .size = has_data ? job->size : 0}};
-    struct log_snapshot *snapshot = log_snapshot_new(&first);
-    if (!snapshot)
-        return rr_fail(error, RR_E_NO_MEMORY, "out of memory");
-    log_cache_set_snapshot(&group->log, snapshot);
-    log_cache_reset(&group->log, metadata.index, metadata.term);
-    group->staged = (struct rr_hard_state){.term = metadata.term, .commit = metadata.index};
+    log_cache_reset(&group->log, metadata->index, metadata->term);
+    group->staged = (struct rr_hard_state){.term = metadata->term, .commit = metadata->index};
     group->must_stage_first_state = true;
-    return 0;
+    return rc;
 }
 
 static int take_log(struct rr_group *group, const struct rr_state_machine *machine,
@@ -149,18 +140,21 @@ static int meet_state_machine(struct rr_group *group, const struct rr_state_mach
                        "durable records were lost; replace this node by a new one with a new id",
                        group->engine->dir, (unsigned long long)applied,
                        (unsigned long long)group->log.last);
-    if (applied < snapshot_index && snapshot->kind == LOG_SNAPSHOT_INLINE &&
-        !group->must_stage_first_state) {
-        int rc = snapshot_restore_now(machine, &snapshot->snapshot);
-        if (rc != 0)
-            return rr_fail(error, RR_E_STATE_MACHINE,
-                           "the state machine did not restore the snapshot of index %llu (%d)",
-                           (unsigned long long)snapshot_index, rc);
-    }
+    int rc = 0;
+    if (group->must_stage_first_state)
+        rc = 0; /* the snapshot was made of it */
+    else if (applied >= snapshot_index)
+        rc = snapshot_find_newest(group, error);
+    else if (snapshot->kind != LOG_SNAPSHOT_NONE)
+        rc = snapshot_restore_newest(group, machine, error);
+    if (rc != 0)
+        return rc;
+    snapshot = group->log.snapshot; /* perhaps an older one */
+    snapshot_index = snapshot->snapshot.metadata.index;
     group->applied = rr_max_u64(applied, snapshot_index);
     group->staged.commit = rr_max_u64(group->staged.commit, group->applied);
     group->log.initial = group->staged;
-    int rc = membership_begin(group);
+    rc = membership_begin(group);
     return rc == 0 ? 0
                    : rr_fail(error, rc,
                              "%s: the configuration of group %llu cannot be told from its snapshot "
@@ -176,7 +170,9 @@ static int open_log(struct rr_group *group, const struct rr_state_machine *machi
     int rc = machine->open(machine->ctx, &applied);
     if (rc != 0)
         return rr_fail(error, RR_E_STATE_MACHINE, "the state machine did not open (%d)", rc);
-    rc = take_log(group, machine, error);
+    rc = snapshot_files_open(group, error);
+    if (rc == 0)
+        rc = take_log(group, machine, error);
     return rc == 0 ? meet_state_machine(group, machine, applied, error) : rc;
 }
 
@@ -268,7 +264,6 @@ static int make_group(struct rr_group *group, const struct rr_group_options *opt
         return rc;
     group->tick_ns = (uint64_t)group->options.tick_ms * 1000 * 1000;
     group->open_command.run = group_adopt;
-    group->snapshot.group = group;
     if (copy_peers(group) != 0)
         return rr_fail(error, RR_E_NO_MEMORY, "out of memory");
     struct registry *registry = &group->engine->registry;

@@ -120,7 +120,7 @@ void group_publish_status(struct rr_group *group, uint64_t now_ns, bool must)
                                      .proposals_completed = group->apply.completed_count,
                                      .messages_sent = engine->messages_sent,
                                      .messages_received = engine->messages_received,
-                                     .snapshot_too_large = group->is_snapshot_too_large};
+                                     .snapshot_error = group->snapshots.failure};
     status.proposals_accepted =
         status.proposals_completed + group->outcomes.count + proposal_queue_count(&group->queue);
     strncpy(status.backend, engine->io->ops->name, sizeof(status.backend) - 1);

@@ -378,7 +378,8 @@ static int storage_first_index(void *ctx, uint64_t *index)
 static int storage_snapshot(void *ctx, const struct rr_snapshot **snapshot)
 {
     const struct log_cache *log = ctx;
-    if (log->snapshot->kind == LOG_SNAPSHOT_NONE)
+    bool is_lost = log->snapshot->kind == LOG_SNAPSHOT_FILE && log->snapshot->file.file_bytes == 0;
+    if (log->snapshot->kind == LOG_SNAPSHOT_NONE || is_lost)
         return RR_E_SNAPSHOT_TEMPORARILY_UNAVAILABLE;
     *snapshot = &log->snapshot->snapshot;
     return 0;

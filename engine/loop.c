@@ -63,7 +63,7 @@ static bool is_acceptable(const struct rr_message *message)
 static bool may_log_received(const struct rr_group *group)
 {
     struct wal *wal = group->engine->wal;
-    bool can_compact = !group->is_snapshot_too_large &&
+    bool can_compact = group->snapshots.failure == 0 &&
                        group->staged.commit > group->log.snapshot->snapshot.metadata.index;
     if (RR_UNLIKELY(can_compact && wal_admits_proposals(wal) != 0))
         return false;

@@ -67,7 +67,7 @@ int group_stage_state(struct rr_group *group)
 {
     struct wal *wal = group->engine->wal;
     int rc = log_stage_state(&group->log, group->options.group_id, &group->staged, wal);
-    group->staged_seq = wal_staged_seq(wal);
+    group->staged_seq = group->snapshots.state_seq = wal_staged_seq(wal);
     return rc;
 }
 
@@ -76,7 +76,7 @@ static void install_snapshot(struct rr_group *group, const struct rr_snapshot *s
 {
     log_cache_set_snapshot(&group->log, snapshot_take_arrived(group, &snapshot->metadata));
     log_cache_reset(&group->log, snapshot->metadata.index, snapshot->metadata.term);
-    group->trail_index = 0;
+    group->snapshots.trail_index = 0;
 }
 
 static int stage_entries(struct rr_group *group, const struct rr_entry *entries, uint32_t count)

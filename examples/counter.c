@@ -7,6 +7,7 @@
 #include <ringraft/ringraft.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -31,44 +32,58 @@ static int counter_apply(void *ctx, const struct rr_apply_entry *entries, uint32
     return 0;
 }
 
+/* A snapshot is read by another thread while entries are applied: it is a copy. */
+struct counter_copy {
+    uint64_t value;
+    size_t at;
+};
+
 static int counter_begin(void *ctx, void **context)
 {
-    static bool is_read;
+    struct counter_copy *copy = calloc(1, sizeof(*copy));
     (void)ctx;
-    is_read = false;
-    *context = &is_read;
+    if (!copy)
+        return RR_E_NO_MEMORY;
+    copy->value = value;
+    *context = copy;
     return 0;
 }
 
 static int counter_read(void *ctx, void *context, uint8_t *buf, size_t cap, size_t *size)
 {
-    bool *is_read = context;
+    struct counter_copy *copy = context;
+    size_t left = sizeof(copy->value) - copy->at;
     (void)ctx;
-    *size = *is_read || cap < sizeof(value) ? 0 : sizeof(value);
-    memcpy(buf, &value, *size);
-    *is_read = true;
+    *size = left < cap ? left : cap;
+    memcpy(buf, (const char *)&copy->value + copy->at, *size);
+    copy->at += *size;
     return 0;
 }
 
 static void counter_end(void *ctx, void *context)
 {
     (void)ctx;
-    (void)context;
+    free(context);
 }
 
 static int counter_write(void *ctx, void *context, const uint8_t *buf, size_t size)
 {
+    struct counter_copy *copy = context;
     (void)ctx;
-    (void)context;
-    memcpy(&value, buf, size < sizeof(value) ? size : sizeof(value));
+    if (size > sizeof(copy->value) - copy->at)
+        return RR_E_CORRUPT;
+    memcpy((char *)&copy->value + copy->at, buf, size);
+    copy->at += size;
     return 0;
 }
 
 static int counter_restored(void *ctx, void *context, bool complete)
 {
+    struct counter_copy *copy = context;
     (void)ctx;
-    (void)context;
-    (void)complete;
+    if (complete)
+        value = copy->value;
+    free(copy);
     return 0;
 }
 

@@ -8,8 +8,6 @@
 
 #include <stdlib.h>
 
-#define RESTORE_BYTES_MAX (64u * 1024)
-
 struct image {
     uint64_t size; /* of all, filler included */
     uint64_t index;
@@ -111,10 +109,10 @@ static void snapshot_end(void *ctx, void *snapshot)
 
 static int restore_begin(void *ctx, void **restore)
 {
-    struct transfer *transfer = malloc(sizeof(*transfer) + RESTORE_BYTES_MAX);
+    struct transfer *transfer = malloc(sizeof(*transfer) + CHAIN_SNAPSHOT_MAX);
     (void)ctx;
     RR_ASSERT(transfer);
-    *transfer = (struct transfer){.cap = RESTORE_BYTES_MAX};
+    *transfer = (struct transfer){.cap = CHAIN_SNAPSHOT_MAX};
     *restore = transfer;
     return 0;
 }

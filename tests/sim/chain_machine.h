@@ -9,7 +9,8 @@
 
 #include <ringraft/ringraft.h>
 
-#define CHAIN_REGISTERS 8u
+#define CHAIN_REGISTERS    8u
+#define CHAIN_SNAPSHOT_MAX (1024u * 1024)
 
 struct chain_machine {
     uint64_t index; /* the last user entry */

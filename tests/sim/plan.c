@@ -113,6 +113,8 @@ void plan_make(struct plan *plan, uint64_t seed)
     *plan = (struct plan){.seed = seed};
     plan->node_count = (uint32_t)PICK(&s, 1, 3, 3, 3, 3, 5, 5);
     make_limits(plan, &s);
+    if (plan->node_count == 1 && flip(&s))
+        plan->snapshot_bytes = (uint32_t)PICK(&s, 70 * KIB, 300 * KIB, 600 * KIB);
     make_faults(plan, &s);
     make_clients(plan, &s);
     make_readers(plan);
@@ -141,7 +143,7 @@ void plan_make_crash_at(struct plan *plan, uint64_t seed, uint64_t crash_at)
     plan->engine.entry_bytes_max = 8 * KIB;
     plan->size_max = 8 * KIB;
     plan->group.snapshot_log_bytes = 64 * KIB;
-    plan->snapshot_bytes = 4 * KIB;
+    plan->snapshot_bytes = (uint32_t)(seed % 2 ? 4 * KIB : 70 * KIB); /* in the log, in a file */
 }
 
 void plan_print(const struct plan *p)

@@ -11,6 +11,11 @@ rr_test(NAME test_engine_cluster LABEL io SOURCES test_engine_cluster.c engine_h
         LIBS rr_engine Threads::Threads)
 rr_test(NAME test_engine_counters LABEL io SOURCES test_engine_counters.c engine_harness.c
         LIBS rr_engine Threads::Threads)
+foreach(backend uring posix)
+    rr_test(NAME test_engine_snapshot_${backend} LABEL io SOURCES test_engine_snapshot.c engine_harness.c
+            LIBS rr_engine Threads::Threads ARGS ${backend})
+    set_tests_properties(test_engine_snapshot_${backend} PROPERTIES RUN_SERIAL TRUE)
+endforeach()
 rr_test(NAME test_engine_poison LABEL fast SOURCES test_engine_poison.c sim_cluster.c
         LIBS rr_engine rr_sim)
 rr_test(NAME test_engine_members LABEL fast SOURCES test_engine_members.c sim_cluster.c

@@ -47,56 +47,82 @@ static int chain_apply(void *ctx, const struct rr_apply_entry *entries, uint32_t
     return 0;
 }
 
+/* A snapshot being read or restored: the three numbers and a pattern. */
+struct chain_copy {
+    uint64_t numbers[3];
+    uint64_t at;
+    uint64_t whole;
+};
+
+static uint8_t chain_byte(const struct chain_copy *copy, uint64_t at)
+{
+    return at < sizeof(copy->numbers) ? ((const uint8_t *)copy->numbers)[at]
+                                      : (uint8_t)(copy->numbers[2] ^ at * 31);
+}
+
 static int chain_snapshot_begin(void *ctx, void **snapshot)
 {
     struct chain *chain = ctx;
-    chain->taken = 0;
-    *snapshot = chain;
+    struct chain_copy *copy = malloc(sizeof(*copy));
+    CHECK(copy != NULL);
+    *copy = (struct chain_copy){.numbers = {chain->applied, chain->count, chain->hash},
+                                .whole = sizeof(copy->numbers) + chain->snapshot_padding};
+    chain->open_snapshots++;
+    *snapshot = copy;
     return 0;
 }
 
 /* Small pieces, so that reading takes several calls. */
 static int chain_snapshot_read(void *ctx, void *snapshot, uint8_t *buf, size_t cap, size_t *size)
 {
-    struct chain *chain = ctx;
-    uint64_t numbers[3] = {chain->applied, chain->count, chain->hash};
-    uint32_t whole = (uint32_t)sizeof(numbers) + chain->snapshot_padding;
-    CHECK(snapshot == chain);
+    const struct chain *chain = ctx;
+    struct chain_copy *copy = snapshot;
+    if (chain->fail_reads)
+        return -1;
     *size = 0;
-    while (*size < cap && *size < 1000 && chain->taken < whole) {
-        buf[(*size)++] = chain->taken < sizeof(numbers) ? ((uint8_t *)numbers)[chain->taken] : 0xee;
-        chain->taken++;
-    }
+    while (*size < cap && *size < 1000 && copy->at < copy->whole)
+        buf[(*size)++] = chain_byte(copy, copy->at++);
     return 0;
 }
 
 static void chain_snapshot_end(void *ctx, void *snapshot)
 {
-    CHECK(ctx == snapshot);
+    ((struct chain *)ctx)->open_snapshots--;
+    free(snapshot);
 }
 
 static int chain_restore_begin(void *ctx, void **restore)
 {
-    *restore = ctx;
+    CHECK(((struct chain *)ctx)->open_snapshots == 0);
+    *restore = calloc(1, sizeof(struct chain_copy));
+    CHECK(*restore != NULL);
     return 0;
 }
 
 static int chain_restore_write(void *ctx, void *restore, const uint8_t *buf, size_t size)
 {
-    struct chain *chain = ctx;
-    uint64_t numbers[3];
-    CHECK(restore == ctx && size >= sizeof(numbers));
-    memcpy(numbers, buf, sizeof(numbers));
-    chain->applied = numbers[0];
-    chain->count = numbers[1];
-    chain->hash = numbers[2];
+    struct chain_copy *copy = restore;
+    (void)ctx;
+    for (size_t i = 0; i < size; i++, copy->at++)
+        if (copy->at < sizeof(copy->numbers))
+            ((uint8_t *)copy->numbers)[copy->at] = buf[i];
+        else
+            CHECK(buf[i] == chain_byte(copy, copy->at));
     return 0;
 }
 
 static int chain_restore_end(void *ctx, void *restore, bool complete)
 {
-    CHECK(restore == ctx && complete);
-    ((struct chain *)ctx)->restores++;
+    struct chain *chain = ctx;
+    struct chain_copy *copy = restore;
+    if (complete) {
+        CHECK(copy->at >= sizeof(copy->numbers));
+        chain->applied = copy->numbers[0];
+        chain->count = copy->numbers[1];
+        chain->hash = copy->numbers[2];
+        chain->restores++;
+    }
+    free(copy);
     return 0;
 }
 

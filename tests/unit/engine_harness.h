@@ -25,7 +25,8 @@ struct chain {
     uint32_t snapshot_padding; /* bytes: makes the snapshot large */
     _Atomic uint32_t fail_at;  /* fails to apply the n-th entry; 0: never */
     uint32_t restores;
-    uint32_t taken; /* bytes of the snapshot read so far */
+    _Atomic uint32_t open_snapshots;
+    _Atomic bool fail_reads; /* of a snapshot */
 };
 
 struct harness_node {

@@ -197,25 +197,6 @@ static void test_single_snapshots_bound_the_log(void)
     harness_fini(&harness);
 }
 
-static void test_single_too_large_snapshot_ends_in_busy(void)
-{
-    struct harness harness;
-    harness_init(&harness, 1);
-    harness.engine_options.segment_bytes = 1 << 20;
-    harness.engine_options.wal_bytes_max = 8 << 20;
-    harness.engine_options.entry_bytes_max = 64 << 10;
-    harness.group_options.snapshot_log_bytes = 1 << 20;
-    harness.nodes[0].chain.snapshot_padding = 100000;
-    harness_open(&harness, 0);
-    struct harness_node *node = harness_leader(&harness);
-    harness_propose(node, 4000, 4000);
-    harness_wait_outcomes(node, 4000);
-    CHECK(node->failed > 0 && node->last_failure == RR_E_BUSY);
-    CHECK(harness_status(node).snapshot_too_large);
-    CHECK_EQ_U64(node->chain.count, node->ok);
-    harness_fini(&harness);
-}
-
 int main(void)
 {
     RUN(test_single_proposals_are_applied_in_order_exactly_once);
@@ -228,6 +209,5 @@ int main(void)
     RUN(test_single_open_refusals_say_why);
     RUN(test_single_joiner_waits_for_its_first_snapshot);
     RUN(test_single_snapshots_bound_the_log);
-    RUN(test_single_too_large_snapshot_ends_in_busy);
     return 0;
 }

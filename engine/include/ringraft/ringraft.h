@@ -34,19 +34,22 @@ struct rr_state_machine {
     void *ctx;
     /* Called first, once per rr_group_open, on the thread that opens the group; so are the snapshot
      * and restore functions as far as opening needs them. Afterwards all calls come from the apply
-     * thread (the loop for inline groups). `*applied`: the last applied index; a durable state
-     * machine resumes where it was, a volatile one says 0. */
+     * thread (the loop for inline groups), but for snapshot_read and snapshot_end. `*applied`: the
+     * last applied index; a durable state machine resumes where it was, a volatile one says 0. */
     int (*open)(void *ctx, uint64_t *applied);
     /* In order, never skipped. results[i] is handed to the proposer's completion. Nonzero stops the
      * group. */
     int (*apply)(void *ctx, const struct rr_apply_entry *entries, uint32_t count,
                  uint64_t *results);
-    /* begin fixes a point in time on the apply thread; read gives up to `cap` bytes, *size 0 at the
-     * end. */
+    /* begin fixes a point in time; read gives up to `cap` bytes of what held then, *size 0 at the
+     * end. read and end come from another thread, while entries are being applied; after a read
+     * that failed, or without any, comes end. One at a time; none is open during a restore. */
     int (*snapshot_begin)(void *ctx, void **snapshot);
     int (*snapshot_read)(void *ctx, void *snapshot, uint8_t *buf, size_t cap, size_t *size);
     void (*snapshot_end)(void *ctx, void *snapshot);
-    /* All or nothing; repeatable. */
+    /* The bytes of a snapshot, in pieces. All or nothing: only restore_end(complete) makes them
+     * count. Repeatable. Of an inline group a large one comes from another thread than the loop,
+     * and nothing else is called meanwhile. */
     int (*restore_begin)(void *ctx, void **restore);
     int (*restore_write)(void *ctx, void *restore, const uint8_t *buf, size_t size);
     int (*restore_end)(void *ctx, void *restore, bool complete);
@@ -206,7 +209,10 @@ struct rr_group_options {
     uint64_t proposal_queue_bytes;
     uint32_t read_queue_entries; /* reads that may wait */
     uint64_t apply_backlog_bytes;
-    uint64_t snapshot_log_bytes; /* take a snapshot after so many padded bytes */
+    uint64_t snapshot_log_bytes; /* take a snapshot after so many padded bytes … */
+    uint64_t snapshot_entries;   /* … or entries; 0: only by bytes */
+    uint64_t trailing_entries;   /* kept of the log before a snapshot, for who is behind; 0: the
+                                    last quarter of what was logged for it */
     bool apply_inline;           /* the state machine is cheap: apply on the loop */
     /* A leader that a quorum confirmed answers the reads of the next half election timeout without
      * asking again. Sound only if no voter's monotonic clock runs as much as twice as fast as
@@ -341,8 +347,7 @@ struct rr_group_status {
     uint8_t voter_count;
     int32_t error; /* why the group or node stopped (RR_E_POISONED, RR_E_STATE_MACHINE…), or 0 */
     uint64_t snapshot_index;
-    bool snapshot_too_large; /* the state machine's snapshot exceeds 64 KiB: the log is not
-                                compacted */
+    int32_t snapshot_error; /* why the last attempt to take a snapshot failed, or 0 */
     uint64_t durable_writes, entries_written, wal_bytes, wal_padded_bytes;
     uint64_t segments_recycled, segments_zeroed;
     uint64_t enter_count, wake_count, turn_count;

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a group has to do with snapshots, for group.h and the files snapshot_*.c.
+ *
+ *     snapshot_policy.c     when one is taken, what becomes of it, and of the log before it
+ *     snapshot_take.c       the state machine's bytes into memory, or a file if there are many
+ *     snapshot_restore.c    and back, from memory or a file
+ *     snapshot_files.c      which files there are, and which nobody needs any more
+ *     snapshot_transfer.c   to and from other nodes
+ *
+ * A snapshot of at most SNAPSHOT_INLINE bytes lies in the group's state section. A larger one is a
+ * file, published before the state section that refers to it is staged; a file is removed only when
+ * the state that does without it is durable. So at any time the newest durable state finds what it
+ * refers to. The work of files is done on the engine's snapshot worker, a slice at a time, so that
+ * groups take turns and a close never waits for a whole snapshot; memory is one chunk per snapshot
+ * that is being taken or restored, whatever the size of the state.
+ */
+#ifndef RR_ENGINE_SNAPSHOT_H
+#define RR_ENGINE_SNAPSHOT_H
+
+#include "engine/log_snapshot.h"
+#include "io/file_path.h"
+#include "io/snapshot_file.h"
+
+#include <ringraft/ringraft.h>
+
+/* ---- taking -------------------------------------------------------------- */
+
+/* IDLE ──start──▶ BEGINNING ──begun──▶ WAITING ⇄ READING ──▶ ENDED ──finish──▶ IDLE
+ *
+ * BEGINNING: snapshot_begin waits in the apply stage behind all entries up to `index`; it fixes the
+ * point in time. WAITING: for the loop to have seen those entries applied too (then the group's
+ * configuration is captured), and to send the next slice. READING: a slice is on the snapshot
+ * worker. A cancelled one goes the same way, with a slice that only ends it. */
+enum take_phase { TAKE_IDLE, TAKE_BEGINNING, TAKE_WAITING, TAKE_READING, TAKE_ENDED };
+
+struct snapshot_take {
+    struct io_job job;
+    struct rr_group *group;
+    enum take_phase phase;
+    bool is_canceled;
+    uint64_t index;
+    uint64_t file_id;
+    struct log_snapshot *captured; /* metadata and group data as of `index`; NULL: not yet */
+
+    /* Of whoever has it: apply stage, snapshot worker, loop. */
+    bool has_begun; /* `context` is the state machine's */
+    void *context;
+    uint32_t inline_max;
+    uint32_t size;  /* bytes at `bytes`, while they may all stay in memory */
+    uint8_t *bytes; /* inline_max + 1: the extra one shows that it is too large */
+    struct snapshot_writer *writer;
+    bool is_at_end;
+    int result;
+    struct rr_error error;
+    struct snapshot_file_info file; /* if `writer` was needed */
+    bool is_file;
+};
+
+/* Begins behind everything that was handed to the apply stage. */
+void snapshot_take_start(struct rr_group *group);
+/* The next slice, if it is time for one. */
+void snapshot_take_advance(struct rr_group *group);
+/* ENDED becomes IDLE: the snapshot, one reference, or NULL and why. */
+struct log_snapshot *snapshot_take_finish(struct rr_group *group, int *result);
+/* All at once, on the opening thread: the fresh state machine's becomes the group's snapshot, which
+ * is of what `head` says. */
+int snapshot_take_now(struct rr_group *group, const struct rr_state_machine *machine,
+                      const struct log_snapshot *head, struct rr_error *error);
+/* After all threads have ended. */
+void snapshot_take_fini(struct rr_group *group);
+
+/* ---- restoring ----------------------------------------------------------- */
+
+enum restore_phase { RESTORE_IDLE, RESTORE_RUNNING, RESTORE_DONE };
+
+struct snapshot_restore {
+    struct io_job job;
+    struct rr_group *group;
+    enum restore_phase phase;
+    bool is_apart;                 /* on the snapshot worker: the loop would stand still */
+    struct log_snapshot *snapshot; /* a reference */
+    int result;
+    struct rr_error error;
+};
+
+/* While opening: the state machine becomes what the group's snapshot says. If its file is damaged
+ * or missing, an older one will do with which the log is contiguous: it becomes the group's
+ * snapshot. RR_E_STATE_MACHINE, RR_E_CORRUPT, RR_E_NO_MEMORY. */
+int snapshot_restore_newest(struct rr_group *group, const struct rr_state_machine *machine,
+                            struct rr_error *error);
+/* While opening: the state machine is ahead of the group's snapshot. Its file, if it lies in one,
+ * is not needed here, but other nodes may: if it is not good, it is lost, and a new one is taken.
+ */
+int snapshot_find_newest(struct rr_group *group, struct rr_error *error);
+
+/* ---- files --------------------------------------------------------------- */
+
+struct snapshot_files {
+    uint64_t *indexes; /* of the published files, in no order */
+    uint32_t count;
+    uint32_t cap;
+    uint32_t removals; /* jobs on their way */
+};
+
+int snapshot_path(const struct rr_group *group, uint64_t index, char path[FILE_PATH_SIZE],
+                  struct rr_error *error);
+/* While opening: finds the group's files; drafts and parts are removed. */
+int snapshot_files_open(struct rr_group *group, struct rr_error *error);
+void snapshot_files_fini(struct snapshot_files *files);
+/* A file was published. RR_E_NO_MEMORY. */
+int snapshot_files_note(struct rr_group *group, uint64_t index);
+/* Sends those to be removed that nothing refers to. */
+void snapshot_files_sweep(struct rr_group *group);
+
+/* ---- all of it ----------------------------------------------------------- */
+
+struct group_snapshots {
+    struct snapshot_take take;
+    struct snapshot_restore restore;
+    struct snapshot_files files;
+    struct log_snapshot *arrived; /* a list: given to the core in this turn */
+    uint64_t state_seq;           /* the write of the group's newest state section */
+    uint64_t padded_bytes;        /* the WAL's when the newest snapshot was taken */
+    uint64_t trail_index;         /* where the last quarter before the next one began; 0: not yet */
+    bool keeps_no_trail;          /* the next one: room is short */
+    int failure;                  /* why the last attempt to take one failed, or 0 */
+    uint64_t retry_ns;            /* and when the next one may begin */
+};
+
+#endif

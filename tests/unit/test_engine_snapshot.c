@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Snapshots that are larger than what the log takes: taken to files while entries are applied,
+ * found again, replaced, refused when damaged.
+ *
+ *     test_engine_snapshot uring|posix
+ */
+#include "engine_harness.h"
+
+#include "tests/unit/check.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static enum rr_backend backend;
+
+static void begin(struct harness *harness, uint32_t padding)
+{
+    harness_init(harness, 1);
+    harness->engine_options.backend = backend;
+    harness->engine_options.segment_bytes = 1 << 20;
+    harness->engine_options.wal_bytes_max = 16 << 20;
+    harness->engine_options.entry_bytes_max = 64 << 10;
+    harness->group_options.snapshot_log_bytes = 1 << 20;
+    harness->group_options.tick_ms = 5;
+    harness->nodes[0].chain.snapshot_padding = padding;
+}
+
+/* How many of the directory's files begin and end so; the name of one of them. */
+static uint32_t find_files(const char *dir, const char *end, char path[512])
+{
+    DIR *listing = opendir(dir);
+    struct dirent *entry;
+    uint32_t count = 0;
+    CHECK(listing != NULL);
+    while ((entry = readdir(listing))) {
+        size_t length = strlen(entry->d_name);
+        if (strncmp(entry->d_name, "snap-", 5) != 0 || length < strlen(end) ||
+            strcmp(entry->d_name + length - strlen(end), end) != 0)
+            continue;
+        snprintf(path, 512, "%s/%s", dir, entry->d_name);
+        count++;
+    }
+    closedir(listing);
+    return count;
+}
+
+static void flip(const char *path, off_t at)
+{
+    uint8_t byte;
+    int fd = open(path, O_RDWR);
+    CHECK(fd >= 0 && pread(fd, &byte, 1, at) == 1);
+    byte ^= 0x40;
+    CHECK(pwrite(fd, &byte, 1, at) == 1);
+    close(fd);
+}
+
+static uint64_t propose_and_wait(struct harness_node *node, uint32_t count)
+{
+    uint64_t ok = node->ok;
+    harness_propose(node, count, 4000);
+    harness_wait_outcomes(node, ok + count);
+    CHECK_EQ_U64(node->ok, ok + count);
+    return node->chain.hash;
+}
+
+static void test_large_snapshots_bound_the_log_and_bring_the_state_back(void)
+{
+    struct harness harness;
+    char path[512];
+    begin(&harness, 3000000);
+    harness_open(&harness, 0);
+    struct harness_node *node = harness_leader(&harness);
+    uint64_t hash = propose_and_wait(node, 16000); /* four times the budget */
+    struct rr_group_status status = harness_status(node);
+    CHECK(status.snapshot_index > 8000 && status.first_index > 8000);
+    CHECK(status.segments_recycled > 30 && status.snapshot_error == 0);
+    harness_close(&harness, 0, RR_CLOSE_DRAIN);
+    CHECK(node->chain.open_snapshots == 0);
+    CHECK(find_files(harness.dirs[0], "", path) >= 1);
+    harness_open(&harness, 0);
+    harness_leader(&harness);
+    harness_check_equal(&harness);
+    CHECK(node->chain.restores == 1 && node->chain.hash == hash);
+    CHECK_EQ_U64(node->chain.count, 16000);
+    propose_and_wait(node, 600); /* so that another one replaces it */
+    harness_sleep_ms(200);
+    CHECK(find_files(harness.dirs[0], "", path) <= 2);
+    harness_fini(&harness);
+}
+
+static void test_large_snapshot_of_an_inline_group(void)
+{
+    struct harness harness;
+    begin(&harness, 500000);
+    harness.group_options.apply_inline = true;
+    harness_open(&harness, 0);
+    struct harness_node *node = harness_leader(&harness);
+    uint64_t hash = propose_and_wait(node, 4000);
+    CHECK(harness_status(node).snapshot_index > 1000);
+    harness_close(&harness, 0, RR_CLOSE_DRAIN);
+    harness_open(&harness, 0);
+    harness_leader(&harness);
+    harness_check_equal(&harness);
+    CHECK(node->chain.restores == 1 && node->chain.hash == hash);
+    harness_fini(&harness);
+}
+
+/* A fresh state machine may be large already. */
+static void test_large_first_state_is_a_file(void)
+{
+    struct harness harness;
+    char path[512];
+    begin(&harness, 100000);
+    harness_open(&harness, 0);
+    CHECK_EQ_U64(find_files(harness.dirs[0], "-0000000000000001", path), 1);
+    harness_leader(&harness);
+    harness_close(&harness, 0, RR_CLOSE_ABORT);
+    harness_open(&harness, 0);
+    harness_leader(&harness);
+    CHECK_EQ_U64(harness.nodes[0].chain.restores, 1);
+    harness_fini(&harness);
+}
+
+static void test_entries_alone_are_a_reason(void)
+{
+    struct harness harness;
+    begin(&harness, 0);
+    harness.group_options.snapshot_log_bytes = 1ull << 30;
+    harness.group_options.snapshot_entries = 100;
+    harness.group_options.trailing_entries = 40;
+    harness_open(&harness, 0);
+    struct harness_node *node = harness_leader(&harness);
+    for (uint32_t i = 0; i < 10; i++) {
+        propose_and_wait(node, 60);
+        harness_sleep_ms(50);
+    }
+    struct rr_group_status status = harness_status(node);
+    CHECK(status.snapshot_index > 300);
+    CHECK_EQ_U64(status.first_index, status.snapshot_index + 1 - 40);
+    harness_fini(&harness);
+}
+
+static void test_leftovers_are_removed_at_open(void)
+{
+    static const char *const names[] = {"snap-0000000000000001-0000000000000999.part",
+                                        "snap-0000000000000001-0000000000000998.recv",
+                                        "snap-0000000000000001-0000000000ffffff",
+                                        "snap-0000000000000002-0000000000000003"};
+    struct harness harness;
+    char path[512];
+    begin(&harness, 100000);
+    harness_open(&harness, 0);
+    harness_leader(&harness);
+    harness_close(&harness, 0, RR_CLOSE_DRAIN);
+    for (size_t i = 0; i < 4; i++) {
+        snprintf(path, sizeof(path), "%s/%s", harness.dirs[0], names[i]);
+        int fd = open(path, O_CREAT | O_WRONLY, 0600);
+        CHECK(fd >= 0 && write(fd, "rest", 4) == 4);
+        close(fd);
+    }
+    harness_open(&harness, 0);
+    harness_leader(&harness);
+    harness_sleep_ms(300);
+    CHECK_EQ_U64(find_files(harness.dirs[0], ".part", path), 0);
+    CHECK_EQ_U64(find_files(harness.dirs[0], ".recv", path), 0);
+    CHECK_EQ_U64(find_files(harness.dirs[0], "ffffff", path), 0);
+    CHECK_EQ_U64(find_files(harness.dirs[0], "-0000000000000001", path), 1);
+    CHECK_EQ_U64(find_files(harness.dirs[0], "2-0000000000000003", path), 1); /* another group's */
+    harness_fini(&harness);
+}
+
+/* ---- damage -------------------------------------------------------------- */
+
+/* A directory with one snapshot file, closed; what its newest state machine was. */
+static uint64_t make_one(struct harness *harness, uint64_t trailing, char path[512])
+{
+    begin(harness, 400000);
+    harness->group_options.trailing_entries = trailing;
+    harness_open(harness, 0);
+    struct harness_node *node = harness_leader(harness);
+    uint64_t hash = 0, newest = 0;
+    for (uint32_t i = 0; i < 4 || newest == 1; i++) {
+        hash = propose_and_wait(node, 300);
+        harness_sleep_ms(100);
+        newest = harness_status(node).snapshot_index;
+    }
+    harness_close(harness, 0, RR_CLOSE_DRAIN);
+    char end[32];
+    snprintf(end, sizeof(end), "-%016llx", (unsigned long long)newest);
+    CHECK_EQ_U64(find_files(harness->dirs[0], end, path), 1);
+    return hash;
+}
+
+static void must_refuse(struct harness *harness, const char *path)
+{
+    struct rr_error error;
+    CHECK_EQ_U64(harness_try_open(harness, 0, &error), RR_E_CORRUPT);
+    CHECK(strstr(error.message, path) && strstr(error.message, "replace this node"));
+    harness_close(harness, 0, RR_CLOSE_ABORT);
+}
+
+static void test_damaged_or_missing_file_is_refused_by_name(void)
+{
+    struct harness harness;
+    char path[512];
+    struct stat stat_of;
+    make_one(&harness, 1, path);
+    CHECK(stat(path, &stat_of) == 0);
+    const off_t places[] = {100, 5000, stat_of.st_size / 2, stat_of.st_size - 1};
+    for (size_t i = 0; i < 4; i++) {
+        flip(path, places[i]);
+        must_refuse(&harness, path);
+        flip(path, places[i]);
+    }
+    char aside[600];
+    snprintf(aside, sizeof(aside), "%s.aside", path);
+    CHECK(rename(path, aside) == 0);
+    must_refuse(&harness, path);
+    CHECK(rename(aside, path) == 0);
+    CHECK(truncate(path, 0) == 0);
+    must_refuse(&harness, path);
+    harness_fini(&harness);
+}
+
+static void test_older_file_and_its_log_replace_a_damaged_one(void)
+{
+    struct harness harness;
+    char path[512];
+    uint64_t hash = make_one(&harness, 100000, path);
+    struct harness_node *node = &harness.nodes[0];
+    char any[512];
+    CHECK(find_files(harness.dirs[0], "", any) >= 2);
+    flip(path, 5000);
+    node->chain.restores = 0;
+    harness_open(&harness, 0);
+    harness_leader(&harness);
+    harness_check_equal(&harness);
+    CHECK(node->chain.hash == hash && node->chain.restores == 1);
+    propose_and_wait(node, 600);
+    harness_close(&harness, 0, RR_CLOSE_DRAIN);
+    harness_open(&harness, 0);
+    harness_leader(&harness);
+    harness_check_equal(&harness);
+    harness_fini(&harness);
+}
+
+/* A state machine that gives none is told of, and healed by itself. */
+static void test_failing_snapshot_is_reported_and_tried_again(void)
+{
+    struct harness harness;
+    begin(&harness, 200000);
+    harness_open(&harness, 0);
+    struct harness_node *node = harness_leader(&harness);
+    node->chain.fail_reads = true;
+    propose_and_wait(node, 600);
+    harness_sleep_ms(100);
+    CHECK(harness_status(node).snapshot_error == RR_E_STATE_MACHINE);
+    CHECK_EQ_U64(harness_status(node).snapshot_index, 1);
+    node->chain.fail_reads = false;
+    harness_sleep_ms(1500);
+    propose_and_wait(node, 1);
+    harness_sleep_ms(300);
+    CHECK(harness_status(node).snapshot_error == 0);
+    CHECK(harness_status(node).snapshot_index > 1);
+    CHECK(node->chain.open_snapshots == 0);
+    harness_fini(&harness);
+}
+
+int main(int argc, char **argv)
+{
+    backend = argc > 1 && strcmp(argv[1], "posix") == 0 ? RR_BACKEND_POSIX : RR_BACKEND_URING;
+    RUN(test_large_snapshots_bound_the_log_and_bring_the_state_back);
+    RUN(test_large_snapshot_of_an_inline_group);
+    RUN(test_large_first_state_is_a_file);
+    RUN(test_entries_alone_are_a_reason);
+    RUN(test_leftovers_are_removed_at_open);
+    RUN(test_damaged_or_missing_file_is_refused_by_name);
+    RUN(test_older_file_and_its_log_replace_a_damaged_one);
+    RUN(test_failing_snapshot_is_reported_and_tried_again);
+    return 0;
+}
