@@ -185,6 +185,12 @@ static int open_wal(struct rr_engine *engine, struct rr_error *error)
     return rc;
 }
 
+/* Entry.Data is the user's bytes and the envelope, or a conf change. */
+static uint32_t entry_bytes_max(const struct rr_engine_options *given)
+{
+    return (uint32_t)rr_max_u64(given->entry_bytes_max + 1, MEMBERS_CHANGE_MAX);
+}
+
 static int open_transport(struct rr_engine *engine, struct rr_error *error)
 {
     const struct rr_engine_options *given = &engine->options;
@@ -193,8 +199,7 @@ static int open_transport(struct rr_engine *engine, struct rr_error *error)
                                         .boot = wal_boot(engine->wal),
                                         .nonce = engine->nonce,
                                         .allow_insecure = given->insecure,
-                                        /* Entry.Data is the user's bytes and the envelope. */
-                                        .limits = {.entry_bytes_max = given->entry_bytes_max + 1,
+                                        .limits = {.entry_bytes_max = entry_bytes_max(given),
                                                    .frame_bytes_max = given->frame_bytes_max},
                                         .send_queue_bytes_max = given->peer_queue_bytes_max,
                                         .ctx = engine,

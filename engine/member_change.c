@@ -174,7 +174,7 @@ static bool has_change_in_flight(const struct rr_group *group)
 struct encoded_change {
     struct rr_conf_change_single singles[2];
     struct rr_conf_change_v2 v2;
-    uint8_t context[MEMBERS_ENCODED_MAX];
+    uint8_t context[MEMBERS_CHANGE_MAX];
 };
 
 /* The news that a change brings: where the new node lives, and who the members are. */

@@ -29,6 +29,9 @@ _Static_assert(sizeof(struct book_head) + MEMBERS_REMOVED_MAX * sizeof(uint64_t)
                        CONFIG_PEERS_MAX * (4 * sizeof(uint64_t) + IO_ADDRESS_TEXT_SIZE) <=
                    MEMBERS_ENCODED_MAX,
                "every book fits");
+_Static_assert(64 + (CONFIG_PEERS_MAX + 1) * (4 * sizeof(uint64_t) + IO_ADDRESS_TEXT_SIZE) <=
+                   MEMBERS_CHANGE_MAX,
+               "every change fits");
 
 void members_init(struct members *members)
 {

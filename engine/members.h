@@ -23,6 +23,8 @@
 #define MEMBERS_REMOVED_MAX 1024u
 /* No encoded book is larger. */
 #define MEMBERS_ENCODED_MAX (16u * 1024)
+/* No conf change with its news is larger. */
+#define MEMBERS_CHANGE_MAX 4096u
 
 struct member {
     uint64_t node;

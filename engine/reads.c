@@ -121,11 +121,12 @@ static bool has_committed_in_term(const struct rr_group *group, const struct rr_
     return log_cache_term(&group->log, core->hard_state.commit) == core->hard_state.term;
 }
 
-/* The core itself waits for the first commit of the term, but not as the only voter. */
+/* The core itself waits for the first commit of the term, but not as the only voter; and it takes a
+ * removed leader, which hands over, for the only voter when there is one other. */
 bool group_serves_reads(const struct rr_group *group)
 {
     struct rr_basic_status core = core_of(group);
-    return core.soft_state.raft_state == RR_STATE_LEADER &&
+    return core.soft_state.raft_state == RR_STATE_LEADER && !group->membership.is_removed &&
            (group->conf_state.voter_count > 1 || has_committed_in_term(group, &core));
 }
 
@@ -170,7 +171,7 @@ static void ask(struct rr_group *group, const struct rr_basic_status *core, uint
 {
     struct reads *reads = &group->reads;
     bool is_leader = core->soft_state.raft_state == RR_STATE_LEADER;
-    if (is_leader && !has_committed_in_term(group, core))
+    if (is_leader && (group->membership.is_removed || !has_committed_in_term(group, core)))
         return;
     struct read_request *request = add_request(reads);
     if (!request)

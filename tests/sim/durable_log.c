@@ -64,6 +64,8 @@ static void take_entry(struct durable_log *log, uint32_t slot, uint64_t index,
         (struct durable_entry){entry->term, hash_bytes(entry->type, entry->data, entry->size)};
     if (log->on_entry)
         log->on_entry(log->ctx, slot, index, &group->entries[index]);
+    if (log->on_change && entry->type != RR_ENTRY_NORMAL)
+        log->on_change(log->ctx, slot, entry);
 }
 
 static void take_entries(struct durable_log *log, const struct wal_section_walk *walk)
@@ -222,6 +224,19 @@ void durable_log_end(struct durable_log *log)
 {
     durable_log_advance(log);
     log->instance = 0;
+}
+
+void durable_log_renew(struct durable_log *log)
+{
+    log->instance = 0;
+    log->has_last = false;
+    log->peer_count = 0;
+    log->version = 0;
+    for (uint32_t slot = 0; slot < log->group_count; slot++) {
+        struct durable_group *group = &log->groups[slot];
+        free(group->entries);
+        *group = (struct durable_group){.first_index = 1};
+    }
 }
 
 void durable_log_advance(struct durable_log *log)

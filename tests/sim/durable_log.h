@@ -47,6 +47,9 @@ struct durable_log {
     /* Each entry as it is found, possibly again. */
     void (*on_entry)(void *ctx, uint32_t slot, uint64_t index, const struct durable_entry *entry);
 
+    /* Each conf change, likewise. */
+    void (*on_change)(void *ctx, uint32_t slot, const struct rr_entry *entry);
+
     uint64_t version;       /* of the disk, when read last */
     struct wal_header last; /* the newest write that was understood */
     bool has_last;
@@ -69,6 +72,8 @@ void durable_log_begin(struct durable_log *log, uint64_t instance);
 /* The directory was taken away. What was durable in it counts as durable for ever: its loss is one
  * of those that a quorum outlives. */
 void durable_log_end(struct durable_log *log);
+/* The machine gets an empty directory, and is no part of anything any more. */
+void durable_log_renew(struct durable_log *log);
 /* Reads what became durable since the last call. */
 void durable_log_advance(struct durable_log *log);
 /* Is this entry durable here, itself or in a snapshot? */

@@ -86,6 +86,11 @@ static void on_durable_entry(void *ctx, uint32_t slot, uint64_t index,
     }
 }
 
+static void on_durable_change(void *ctx, uint32_t slot, const struct rr_entry *entry)
+{
+    configs_note(&((struct oracle *)ctx)->groups[slot].configs, entry);
+}
+
 void oracle_init(struct oracle *oracle, struct sim *sim, const struct plan *plan,
                  const char *const *dirs)
 {
@@ -97,7 +102,11 @@ void oracle_init(struct oracle *oracle, struct sim *sim, const struct plan *plan
         log->group_count = plan->group_count;
         log->ctx = oracle;
         log->on_entry = on_durable_entry;
+        log->on_change = on_durable_change;
+        oracle->ids[i] = i + 1;
     }
+    for (uint32_t slot = 0; slot < PLAN_GROUPS_MAX; slot++)
+        configs_init(&oracle->groups[slot].configs, plan->voter_count);
 }
 
 void oracle_fini(struct oracle *oracle)
@@ -109,9 +118,37 @@ void oracle_fini(struct oracle *oracle)
         for (uint32_t i = 0; i < PLAN_NODES_MAX; i++)
             free(group->votes[i].values);
         free(group->leaders.values);
+        configs_fini(&group->configs);
         free(group->indexes);
         free(group->contents);
     }
+}
+
+/* ---- members ------------------------------------------------------------- */
+
+void oracle_renew(struct oracle *oracle, uint32_t machine, uint64_t id)
+{
+    durable_log_renew(&oracle->logs[machine - 1]);
+    oracle->ids[machine - 1] = id;
+    for (uint32_t slot = 0; slot < PLAN_GROUPS_MAX; slot++) {
+        struct oracle_table *votes = &oracle->groups[slot].votes[machine - 1];
+        if (votes->cap)
+            memset(votes->values, 0, votes->cap * sizeof(votes->values[0]));
+    }
+}
+
+static uint64_t committed_term(void *ctx, uint64_t index)
+{
+    return at_index(ctx, index)->committed_term;
+}
+
+const struct config *oracle_config(struct oracle *oracle, uint32_t slot)
+{
+    struct oracle_group *group = &oracle->groups[slot];
+    for (uint32_t i = 0; i < oracle->node_count; i++)
+        durable_log_advance(&oracle->logs[i]);
+    configs_advance(&group->configs, group->commit_max, committed_term, group);
+    return configs_last(&group->configs);
 }
 
 /* ---- elections ----------------------------------------------------------- */
@@ -180,22 +217,49 @@ void oracle_restore(struct oracle *oracle, struct oracle_source from, uint64_t i
                        (ull)index);
 }
 
+struct holding {
+    struct oracle *oracle;
+    uint32_t slot;
+    uint64_t index, term;
+};
+
+/* A node whose directory is gone was a member of an earlier configuration: it had what it said. */
+static bool holds(void *ctx, uint64_t id)
+{
+    const struct holding *what = ctx;
+    const struct oracle *oracle = what->oracle;
+    uint32_t machine = oracle_machine(id);
+    return oracle->ids[machine - 1] != id ||
+           durable_log_has(&oracle->logs[machine - 1], what->slot, what->index, what->term);
+}
+
+/* By the configuration behind all changes before the entry, or the one before that. */
+static bool is_on_quorum(struct oracle *oracle, struct oracle_group *group, struct holding *what)
+{
+    struct configs *configs = &group->configs;
+    for (uint32_t i = 0; i < oracle->node_count; i++)
+        durable_log_advance(&oracle->logs[i]);
+    configs_advance(configs, what->index, committed_term, group);
+    uint32_t k = configs->count - 1;
+    while (k > 0 && configs->list[k].index >= what->index)
+        k--;
+    return config_has_quorum(&configs->list[k], holds, what) ||
+           (k > 0 && config_has_quorum(&configs->list[k - 1], holds, what));
+}
+
 void oracle_acknowledge(struct oracle *oracle, struct oracle_source from, uint64_t index,
                         uint64_t term, uint64_t chain)
 {
     struct oracle_group *group = &oracle->groups[from.slot];
     const struct oracle_index *at = at_index(group, index);
-    uint32_t count = 0;
+    struct holding what = {oracle, from.slot, index, term};
 
     if (at->committed_term != term || at->chain != chain)
         failure_report("node %u acknowledges entry %llu of term %llu; committed there is term %llu",
                        from.node, (ull)index, (ull)term, (ull)at->committed_term);
-    for (uint32_t i = 0; i < oracle->node_count; i++) {
-        durable_log_advance(&oracle->logs[i]);
-        count += durable_log_has(&oracle->logs[i], from.slot, index, term);
-    }
-    if (count < oracle->node_count / 2 + 1)
-        failure_report("node %u acknowledges entry %llu of term %llu, durable on %u of %u disks",
-                       from.node, (ull)index, (ull)term, count, oracle->node_count);
+    if (!is_on_quorum(oracle, group, &what))
+        failure_report("node %u acknowledges entry %llu of term %llu, which is not durable on a "
+                       "quorum",
+                       from.node, (ull)index, (ull)term);
     group->acknowledged_max = rr_max_u64(group->acknowledged_max, index);
 }

@@ -3,7 +3,8 @@
  * What must hold, judged from outside of the nodes: from the durable images of their disks and from
  * what they say to others. Any break ends the run (failure.h).
  *
- * - acknowledged means durable on a quorum, in the disk model, at that moment;
+ * - acknowledged means durable on a quorum of the entry's configuration, in the disk model, at that
+ *   moment;
  * - a vote is durable on the voter when it leaves; one vote per node and term, across restarts;
  * - one leader per term;
  * - one content per (index, term) on all disks; one term per committed index;
@@ -12,6 +13,7 @@
 #ifndef RR_TESTS_SIM_ORACLE_H
 #define RR_TESTS_SIM_ORACLE_H
 
+#include "tests/sim/configs.h"
 #include "tests/sim/durable_log.h"
 #include "tests/sim/plan.h"
 
@@ -37,6 +39,7 @@ struct oracle_group {
     struct oracle_content *contents; /* open addressing */
     uint64_t content_count;
     uint64_t content_cap;
+    struct configs configs;
     uint64_t commit_max;
     uint64_t acknowledged_max;
 };
@@ -44,10 +47,18 @@ struct oracle_group {
 struct oracle {
     uint32_t node_count;
     struct durable_log logs[PLAN_NODES_MAX];
+    uint64_t ids[PLAN_NODES_MAX]; /* of the nodes that live on the machines now */
     struct oracle_group groups[PLAN_GROUPS_MAX];
     uint64_t vote_count;
     uint64_t election_count;
 };
+
+/* Ids begin with the machines' numbers; each renewal adds so many. */
+#define ORACLE_IDS_STEP 16u
+static inline uint32_t oracle_machine(uint64_t id)
+{
+    return (uint32_t)((id - 1) % ORACLE_IDS_STEP) + 1;
+}
 
 /* Who speaks, and about which group. Nodes count from 1, as machines do. */
 struct oracle_source {
@@ -58,6 +69,10 @@ struct oracle_source {
 void oracle_init(struct oracle *oracle, struct sim *sim, const struct plan *plan,
                  const char *const *dirs);
 void oracle_fini(struct oracle *oracle);
+/* Another node lives on this machine from now on. */
+void oracle_renew(struct oracle *oracle, uint32_t machine, uint64_t id);
+/* The newest that is committed. */
+const struct config *oracle_config(struct oracle *oracle, uint32_t slot);
 void oracle_vote(struct oracle *oracle, struct oracle_source from, uint64_t term, uint64_t vote);
 void oracle_leader(struct oracle *oracle, struct oracle_source from, uint64_t term);
 void oracle_commit(struct oracle *oracle, struct oracle_source from, uint64_t index, uint64_t term);

@@ -106,6 +106,22 @@ static void make_groups(struct plan *p)
         p->engine.wal_bytes_max = rr_max_u64(p->engine.wal_bytes_max, p->group_count * of_each);
 }
 
+/* One group, whose members change all the time. Harm to a minority of the disks is for those who
+ * stay. */
+static void make_changes(struct plan *p)
+{
+    struct sim_stream s = stream_make(p->seed, 0xc4a6);
+
+    p->voter_count = p->node_count;
+    if (!stream_chance(&s, 1, 4))
+        return;
+    p->change_interval_ns = PICK(&s, 20, 50, 200) * MS;
+    p->node_count = (uint32_t)PICK(&s, 5, 7);
+    p->voter_count = (uint32_t)PICK(&s, 1, 2, 3, 3, 5);
+    p->group_count = 1;
+    p->damage = p->lost_writes = p->rollbacks = p->wipes = false;
+}
+
 void plan_make(struct plan *plan, uint64_t seed)
 {
     struct sim_stream s = stream_make(seed, 0x9141);
@@ -120,12 +136,14 @@ void plan_make(struct plan *plan, uint64_t seed)
     make_readers(plan);
     make_groups(plan);
     plan->buffered_disks = stream_chance(&s, 1, 10);
+    make_changes(plan);
 }
 
 void plan_make_crash_at(struct plan *plan, uint64_t seed, uint64_t crash_at)
 {
     plan_make(plan, seed);
-    plan->node_count = 1;
+    plan->node_count = plan->voter_count = 1;
+    plan->change_interval_ns = 0;
     plan->group_count = 1;
     plan->crash_at = crash_at;
     plan->fault_interval_ns = 0;
@@ -169,5 +187,8 @@ void plan_print(const struct plan *p)
            (unsigned long long)(p->propose_interval_ns / 1000),
            p->outstanding_max ? "closed loop of " : "open loop, burst ",
            p->outstanding_max ? p->outstanding_max : p->burst_max, p->size_max);
+    if (p->change_interval_ns)
+        printf("  members change each %llu ms, beginning with %u voters\n",
+               (unsigned long long)(p->change_interval_ns / MS), p->voter_count);
     printf("  %s%s\n", p->reads ? "reads" : "no reads", p->group.lease_reads ? " by lease" : "");
 }

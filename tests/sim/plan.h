@@ -50,6 +50,7 @@ enum {
 struct plan {
     uint64_t seed;
     uint32_t node_count;  /* machines */
+    uint32_t voter_count; /* initial ones, on the first machines; the others wait to be added */
     uint32_t group_count; /* with ids from group.group_id on */
 
     /* limits of the nodes */
@@ -74,6 +75,7 @@ struct plan {
     bool proposes_in_callbacks;
     uint32_t proposals_max; /* of the hasty clients; then one per interval */
     bool reads;
+    uint64_t change_interval_ns; /* mean time between two changes of members; 0: none */
 };
 
 void plan_make(struct plan *plan, uint64_t seed);

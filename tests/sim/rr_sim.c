@@ -95,6 +95,7 @@ static void add(struct world_result *sum, const struct world_result *one)
     sum->reads += one->reads;
     sum->windows += one->windows;
     sum->elections += one->elections;
+    sum->changes += one->changes;
     if (one->healed_ns > sum->healed_ns)
         sum->healed_ns = one->healed_ns;
 }
@@ -106,9 +107,10 @@ static void print_sum(const struct arguments *arguments, const struct world_resu
     typedef unsigned long long ull;
     const struct world_counts *counts = &sum->counts;
     printf("%llu seeds hold: %llu writes acknowledged, %llu reads, %llu elections, "
-           "%llu snapshots restored, %llu segments recycled\n",
+           "%llu changes of members and leaders, %llu snapshots restored, %llu segments recycled\n",
            (ull)(arguments->last - arguments->first + 1), (ull)sum->acknowledged, (ull)sum->reads,
-           (ull)sum->elections, (ull)counts->restores, (ull)counts->segments_recycled);
+           (ull)sum->elections, (ull)sum->changes, (ull)counts->restores,
+           (ull)counts->segments_recycled);
     printf("faults:");
 #define X(name) printf(" %llu " #name, (ull)counts->name);
     WORLD_COUNTS(X)

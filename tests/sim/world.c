@@ -130,7 +130,7 @@ static void read_somewhere(struct world *world, uint32_t slot)
 
 uint64_t world_pending(const struct world *world)
 {
-    uint64_t pending = world->workload.pending;
+    uint64_t pending = world->workload.pending + world->changer.pending_count;
     for (uint32_t slot = 0; slot < PLAN_GROUPS_MAX; slot++)
         pending += world->readers[slot].pending_count;
     return pending;
@@ -158,6 +158,7 @@ static void world_init(struct world *world, const struct plan *plan, bool is_ver
     }
     sim_net_corrupt(world->sim, plan->corrupt_bytes ? 300 : 0);
     oracle_init(&world->oracle, world->sim, plan, dirs);
+    changer_init(&world->changer, plan->seed);
     workload_init(&world->workload, &world->plan, &world->oracle, world->sim);
     for (uint32_t slot = 0; slot < PLAN_GROUPS_MAX; slot++)
         readers_init(&world->readers[slot], &world->workload, slot);
@@ -176,12 +177,19 @@ static void play_with_faults(struct world *world, uint64_t end)
 {
     const struct plan *plan = &world->plan;
     uint64_t next_propose = sim_now(world->sim), next_fault = UINT64_MAX;
+    uint64_t next_change = plan->change_interval_ns ? next_propose : UINT64_MAX;
 
     if (plan->fault_interval_ns)
         next_fault =
             sim_now(world->sim) + stream_below(&world->chance, 2 * plan->fault_interval_ns);
     while (sim_now(world->sim) < end) {
-        run_until(world, rr_min_u64(end, rr_min_u64(next_propose, next_fault)));
+        uint64_t next = rr_min_u64(next_propose, rr_min_u64(next_fault, next_change));
+        run_until(world, rr_min_u64(end, next));
+        if (sim_now(world->sim) >= next_change) {
+            changer_act(world);
+            next_change = sim_now(world->sim) + 1 +
+                          stream_below(&world->changer.chance, 2 * plan->change_interval_ns);
+        }
         if (sim_now(world->sim) >= next_fault) {
             faults_strike(world);
             next_fault =
@@ -202,7 +210,28 @@ static void play_with_faults(struct world *world, uint64_t end)
 /* Must this node come right in the end? */
 static bool is_whole(const struct node *node)
 {
-    return !node->is_out && !node->is_stranger;
+    const struct config *config = configs_last(&node->world->oracle.groups[0].configs);
+    return !node->is_out && !node->is_stranger && config_has_member(config, node->id);
+}
+
+/* Does it believe in the configuration that the log tells? */
+static bool knows_members(const struct replica *replica)
+{
+    const struct oracle_group *group = &replica->node->world->oracle.groups[replica->slot];
+    const struct config *config = configs_last(&group->configs);
+    struct rr_group_status status = {.size = sizeof(status)};
+
+    if (!replica->group || rr_group_status(replica->group, &status) != 0 ||
+        config->outgoing_count != 0 ||
+        status.peer_count != config->voter_count + config->learner_count)
+        return false;
+    for (uint32_t i = 0; i < status.peer_count; i++) {
+        bool is_voter = status.peers[i].role == RR_MEMBER_ROLE_VOTER;
+        if (!config_has_member(config, status.peers[i].node) ||
+            is_voter != config_has_voter(config, status.peers[i].node))
+            return false;
+    }
+    return true;
 }
 
 static const struct node *first_whole(const struct world *world)
@@ -225,7 +254,8 @@ static bool has_converged(const struct world *world)
         for (uint32_t slot = 0; is_whole(node) && slot < world->plan.group_count; slot++) {
             const struct chain_machine *mine = &node->replicas[slot].machine;
             const struct chain_machine *theirs = &first->replicas[slot].machine;
-            if (!node->engine || mine->index != theirs->index || mine->hash != theirs->hash ||
+            if (!node->engine || !knows_members(&node->replicas[slot]) ||
+                mine->index != theirs->index || mine->hash != theirs->hash ||
                 mine->index < world->oracle.groups[slot].acknowledged_max)
                 return false;
         }
@@ -269,17 +299,30 @@ static void fail_to_converge(const struct world *world, uint64_t done_before)
                    rr_err_name(world->workload.last_refusal));
 }
 
-/* Does a whole majority say that this group's newest leader leads? */
-static bool is_led(const struct world *world, uint32_t slot)
+struct following {
+    const struct world *world;
+    uint32_t slot;
+};
+
+static bool follows_leader(void *ctx, uint64_t id)
 {
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < world->plan.node_count; i++) {
-        const struct replica *replica = &world->nodes[i].replicas[slot];
-        struct rr_group_status status = {.size = sizeof(status)};
-        if (replica->group && rr_group_status(replica->group, &status) == 0)
-            count += status.lead == world->leaders[slot] && status.lead != 0;
-    }
-    return count >= world->plan.node_count / 2 + 1;
+    const struct following *what = ctx;
+    const struct world *world = what->world;
+    const struct node *node = &world->nodes[oracle_machine(id) - 1];
+    uint32_t leader = world->leaders[what->slot];
+    struct rr_group_status status = {.size = sizeof(status)};
+    const struct rr_group *group = node->replicas[what->slot].group;
+
+    return group && leader != 0 && node->id == id &&
+           rr_group_status(node->replicas[what->slot].group, &status) == 0 &&
+           status.lead == world->nodes[leader - 1].id;
+}
+
+/* Does a quorum say that this group's newest leader leads? */
+static bool is_led(struct world *world, uint32_t slot)
+{
+    struct following what = {world, slot};
+    return config_has_quorum(oracle_config(&world->oracle, slot), follows_leader, &what);
 }
 
 /* Somebody leads soon. */
@@ -325,6 +368,8 @@ static void play_healed(struct world *world, struct world_result *result)
                 propose(world, slot);
         }
         run_until(world, sim_now(world->sim) + 10 * MS);
+        for (uint32_t i = 0; i < world->plan.group_count; i++)
+            (void)oracle_config(&world->oracle, i); /* what was left of changes */
     }
     result->healed_ns = rr_max_u64(result->healed_ns, sim_now(world->sim) - begin);
     elections = world->oracle.election_count - elections;
@@ -369,6 +414,7 @@ void world_play(const struct plan *plan, uint32_t seconds, bool is_verbose,
     result->virtual_ns = sim_now(world.sim);
     result->acknowledged = world.workload.done_count;
     result->elections = world.oracle.election_count;
+    result->changes = world.changer.done_count;
     for (uint32_t slot = 0; slot < PLAN_GROUPS_MAX; slot++)
         result->reads += world.readers[slot].done_count + world.readers[slot].stale_count;
     world_fini(&world);

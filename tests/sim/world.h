@@ -8,6 +8,7 @@
 
 #include "io/sim/sim_random.h"
 #include "tests/sim/chain_machine.h"
+#include "tests/sim/changer.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/plan.h"
 #include "tests/sim/readers.h"
@@ -28,7 +29,8 @@ struct replica {
 
 struct node {
     struct world *world;
-    uint32_t number;
+    uint32_t number;      /* of the machine */
+    uint64_t id;          /* of the node that lives there */
     uint32_t incarnation; /* of the process */
     struct io *io;
     struct rr_engine *engine; /* NULL: no process */
@@ -101,6 +103,7 @@ struct world {
     struct oracle oracle;
     struct workload workload;
     struct readers readers[PLAN_GROUPS_MAX];
+    struct changer changer;
     struct world_counts counts;
     uint32_t leaders[PLAN_GROUPS_MAX]; /* the newest that was heard of; 0: none */
     uint64_t leader_terms[PLAN_GROUPS_MAX];
@@ -117,6 +120,7 @@ struct world_result {
     uint64_t reads;   /* that succeeded; stale ones too */
     uint64_t windows; /* of histories, judged */
     uint64_t elections;
+    uint64_t changes;   /* of members, and of the leader, that succeeded */
     uint64_t healed_ns; /* until all had converged; the longest */
 };
 
@@ -155,6 +159,8 @@ void node_bury(struct node *node);
 /* Ends the process in an orderly way: every accepted proposal must be completed, every file closed.
  * Not while it is stopped or its disk hangs. */
 void node_close(struct node *node);
+/* Ends the process, and begins anew on an empty disk, as a node with another id that joins. */
+void node_renew(struct node *node);
 /* Fail-stop: a group said why, and waits for its end. 0: it works. */
 int node_error(const struct node *node);
 

@@ -107,7 +107,7 @@ static bool is_known_beyond(struct node *node, uint64_t boot)
     for (uint32_t i = 0; i < world->plan.node_count; i++) {
         struct node *other = &world->nodes[i];
         if (other != node && !other->is_out &&
-            durable_log_knows(log_of(other), node->number) <= boot)
+            durable_log_knows(log_of(other), node->id) <= boot)
             return false;
     }
     return true;

@@ -34,6 +34,7 @@ void node_init(struct world *world, uint32_t number)
 
     node->world = world;
     node->number = number;
+    node->id = number;
     node->io = sim_machine(world->sim, number);
     for (uint32_t slot = 0; slot < PLAN_GROUPS_MAX; slot++) {
         node->replicas[slot].node = node;
@@ -135,7 +136,9 @@ static void on_complete(void *ctx, const struct rr_completion *completions, uint
     if (node_is_dead(replica->node))
         return;
     for (uint32_t i = 0; i < count; i++) {
-        if (completions[i].tag & READERS_TAG)
+        if (completions[i].tag & CHANGER_TAG && !(completions[i].tag & READERS_TAG))
+            changer_complete(&world->changer, &target, &completions[i]);
+        else if (completions[i].tag & READERS_TAG)
             readers_complete(&world->readers[replica->slot], &target, &completions[i],
                              &replica->machine);
         else
@@ -163,7 +166,7 @@ static int open_group(struct replica *replica, struct rr_error *error)
 
     options.group_id += replica->slot;
     options.peers = world->peers;
-    options.peer_count = world->plan.node_count;
+    options.peer_count = world->plan.voter_count;
     options.on_complete = on_complete;
     options.ctx = replica;
     replica->committed = 0;
@@ -183,7 +186,9 @@ static int open_process(struct node *node, struct rr_error *error)
 
     options.dir = node->dir;
     options.listen = node->address;
-    options.node_id = node->number;
+    options.node_id = node->id;
+    if (node->id > node->world->plan.voter_count)
+        options.create = RR_CREATE_JOIN;
     options.log = on_log;
     options.log_ctx = node;
     int err = engine_open_on(node->io, &options, &node->engine, error);
@@ -303,6 +308,7 @@ static uint64_t forget_requests_of(const struct replica *replica)
 
     workload_forget(&world->workload, &target);
     readers_forget(&world->readers[replica->slot], &target);
+    changer_forget(&world->changer, &target);
     return owed - world_pending(world);
 }
 
@@ -367,6 +373,16 @@ void node_close(struct node *node)
     forget_engine(node);
     node->restart_at = sim_now(world->sim);
     disks_settle(node);
+}
+
+void node_renew(struct node *node)
+{
+    struct world *world = node->world;
+    node_close(node);
+    node->id += ORACLE_IDS_STEP;
+    sim_disk_replace(world->sim, node->number, NULL);
+    oracle_renew(&world->oracle, node->number, node->id);
+    world_say(world, "machine %u begins anew, as node %llu", node->number, (ull)node->id);
 }
 
 /* ---- a group comes and goes ---------------------------------------------- */
