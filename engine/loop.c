@@ -237,9 +237,7 @@ static void touch_ticking(struct rr_engine *engine, uint64_t now_ns)
     struct rr_group *group;
     uint32_t at = 0;
     engine->next_tick_ns = UINT64_MAX;
-    while ((group = id_map_each(&engine->groups, &at))) {
-        if (group->error)
-            continue;
+    while ((group = id_map_each(&engine->groups, &at))) { /* also who stopped: for its status */
         uint64_t ticks = (now_ns - group->last_tick_ns) / group->tick_ns;
         if (ticks > 0)
             engine_touch(engine, group);
