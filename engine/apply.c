@@ -140,6 +140,7 @@ static struct apply_batch *batch_new(struct apply *apply)
     struct apply_batch *batch = apply->pool;
     if (RR_LIKELY(batch != NULL)) {
         apply->pool = batch->next;
+        apply->pool_count--;
     } else {
         batch = malloc(sizeof(*batch));
         if (!batch)
@@ -239,6 +240,11 @@ void apply_put_back(struct apply *apply, struct apply_batch *batch)
 {
     for (uint32_t i = 0; i < batch->block_count; i++)
         rr_block_put(batch->blocks[i], 1);
+    if (apply->pool_count == APPLY_BATCHES_KEPT) {
+        free(batch);
+        return;
+    }
+    apply->pool_count++;
     batch->next = apply->pool;
     apply->pool = batch;
 }

@@ -25,6 +25,7 @@
 #include <ringraft/ringraft.h>
 
 #define APPLY_BATCH_ENTRIES 1024u
+#define APPLY_BATCHES_KEPT  8u /* in the pool */
 
 /* The first byte of every non-empty normal entry. */
 #define APPLY_ENVELOPE_USER 0u
@@ -64,6 +65,7 @@ struct apply {
     struct apply_options options;
     /* The loop's. */
     struct apply_batch *pool;
+    uint32_t pool_count;
     struct apply_batch *done_first, *done_last;
     struct apply_batch *lone; /* completions being collected */
     uint32_t running;         /* batches and other jobs not yet taken back */

@@ -34,6 +34,7 @@ static const struct limit engine_limits[] = {
     LIMIT(rr_engine_options, entry_bytes_max, 1 * MIB, 64, 8 * MIB),
     LIMIT(rr_engine_options, frame_bytes_max, 16 * MIB, 64 * KIB, 64 * MIB),
     LIMIT(rr_engine_options, log_cache_bytes, 256 * MIB, 64 * KIB, 64 * GIB),
+    LIMIT(rr_engine_options, memory_bytes_max, 2 * GIB, 64 * MIB, 1024 * GIB),
     LIMIT(rr_engine_options, peer_queue_bytes_max, 4 * MIB, 64 * KIB, 1 * GIB),
 };
 

@@ -202,6 +202,7 @@ static int open_transport(struct rr_engine *engine, struct rr_error *error)
                                         .limits = {.entry_bytes_max = entry_bytes_max(given),
                                                    .frame_bytes_max = given->frame_bytes_max},
                                         .send_queue_bytes_max = given->peer_queue_bytes_max,
+                                        .block_bytes_max = engine->memory.transport_max,
                                         .ctx = engine,
                                         .check_peer = on_check_peer,
                                         .on_message = loop_on_message,
@@ -300,6 +301,8 @@ int engine_open_on(struct io *io, const struct rr_engine_options *options,
     made->nonce = random_not_zero(io);
     made->core_seed = random_not_zero(io);
     int rc = copy_options(made, options, error);
+    if (rc == 0)
+        rc = memory_budget_init(&made->memory, &made->options, error);
     if (rc == 0 && !(made->scratch = malloc(sizeof(*made->scratch))))
         rc = rr_fail(error, RR_E_NO_MEMORY, "out of memory");
     if (rc == 0)

@@ -8,6 +8,7 @@
 #define RR_ENGINE_ENGINE_STATE_H
 
 #include "engine/engine.h"
+#include "engine/memory_budget.h"
 #include "engine/disk_watch.h"
 #include "engine/health.h"
 #include "engine/peers.h"
@@ -47,6 +48,7 @@ struct rr_engine {
     struct peers peers;
     struct registry registry;
     struct log_memory log_memory;
+    struct memory_budget memory;
     _Atomic(struct command *) commands;
     _Atomic(struct rr_group *) called; /* by other threads, through their proposal queues */
 
@@ -54,7 +56,7 @@ struct rr_engine {
     struct id_map groups;
     struct group_removal *removals; /* that wait for the disk */
     struct rr_group *busy, **busy_end;
-    uint64_t cut_bytes_max; /* what each may cut in this turn; one proposal at least */
+    uint64_t cut_bytes_max;  /* what each may cut in this turn; one proposal at least */
     uint64_t tick_origin_ns; /* all ticks lie on grids that begin here */
     uint64_t next_tick_ns;   /* the earliest of any group */
     struct group_scratch *scratch;

@@ -180,6 +180,9 @@ void group_fini_core(struct rr_group *group)
 
 void group_fini_shared(struct rr_group *group)
 {
+    if (group->has_claim)
+        memory_release_group(&group->engine->memory, &group->options);
+    group->has_claim = false;
     proposal_queue_fini(&group->queue);
     reads_fini(&group->reads);
     free(group->peers);

@@ -57,6 +57,7 @@ struct rr_group {
     struct rr_engine *engine;
     struct registry_entry *entry;
     struct command open_command;
+    bool has_claim;              /* of the engine's memory */
     struct rr_group *shell;      /* until it is adopted: what was left of this group, to be freed */
     struct group_close *closing; /* NULL: nobody closes it */
     uint64_t close_deadline_ns;

@@ -254,12 +254,27 @@ static int start_stages(struct rr_group *group, const struct rr_state_machine *m
 
 /* ---- the door ------------------------------------------------------------ */
 
+/* The group's part of the budget; a queue that nobody asked for is as large as that allows. */
+static int claim_memory(struct rr_group *group, const struct rr_group_options *given,
+                        struct rr_error *error)
+{
+    struct memory_budget *memory = &group->engine->memory;
+    size_t end = offsetof(struct rr_group_options, proposal_queue_bytes) + sizeof(uint64_t);
+    if (given->size < end || given->proposal_queue_bytes == 0)
+        group->options.proposal_queue_bytes = memory_default_queue(memory, &group->engine->options);
+    int rc = memory_claim_group(memory, &group->options, error);
+    group->has_claim = rc == 0;
+    return rc;
+}
+
 static int make_group(struct rr_group *group, const struct rr_group_options *options,
                       const struct rr_state_machine *machine, struct rr_error *error)
 {
     int rc = config_resolve_group(options, &group->engine->options, &group->options, error);
     if (rc == 0)
         rc = check_state_machine(group, machine, error);
+    if (rc == 0)
+        rc = claim_memory(group, options, error);
     if (rc != 0)
         return rc;
     group->tick_ns = (uint64_t)group->options.tick_ms * 1000 * 1000;

@@ -47,6 +47,20 @@ static void fill_wal(const struct rr_group *group, struct rr_group_status *statu
     status->ram_file_system = wal.is_ram;
 }
 
+static void fill_memory(const struct rr_engine *engine, struct rr_group_status *status)
+{
+    const struct memory_budget *memory = &engine->memory;
+    struct transport_stats transport;
+    transport_stats(engine->transport, &transport);
+    status->memory.log = memory_of_log(&engine->log_memory, engine->wal);
+    status->memory.log_max = memory->log_max;
+    status->memory.transport = transport.block_bytes;
+    status->memory.transport_max = memory->transport_max;
+    status->memory.groups = atomic_load(&memory->groups);
+    status->memory.groups_max = memory->groups_max;
+    status->memory.snapshots_max = memory->snapshots_max;
+}
+
 static void fill_peers(const struct rr_group *group, struct rr_group_status *status)
 {
     struct rr_progress_status progress[CONFIG_PEERS_MAX];
@@ -127,6 +141,7 @@ void group_publish_status(struct rr_group *group, uint64_t now_ns, bool must)
     fill_core(group, &status);
     fill_wal(group, &status);
     fill_peers(group, &status);
+    fill_memory(engine, &status);
     status_write(&group->status, &status);
     group->status.published_ns = now_ns;
 }

@@ -253,10 +253,14 @@ static struct cache_block *cache_block_with_room(struct log_cache *log, uint32_t
     if (RR_LIKELY(block && CACHE_BLOCK_BYTES - block->used >= size))
         return block;
     struct cache_block *fresh = log->memory->spare_blocks;
-    if (fresh)
+    if (fresh) {
         log->memory->spare_blocks = fresh->next;
-    else if (!(fresh = malloc(sizeof(*fresh))))
-        return NULL;
+    } else {
+        fresh = malloc(sizeof(*fresh));
+        if (!fresh)
+            return NULL;
+        log->memory->shared_bytes += sizeof(*fresh);
+    }
     fresh->block = (struct rr_block){
         .refs = 1, .cap = CACHE_BLOCK_BYTES, .bytes = fresh->bytes, .free = cache_block_free};
     fresh->memory = log->memory;

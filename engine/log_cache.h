@@ -34,6 +34,7 @@ struct cache_block;
  * once. */
 struct log_memory {
     uint64_t block_bytes; /* of the blocks in which entries lie, each counted once */
+    uint64_t shared_bytes; /* of the blocks of small writes that exist */
     struct cache_block *spare_blocks;
 };
 /* When no log is left and nobody sends from one. Zeroes are how it begins. */

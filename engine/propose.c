@@ -100,7 +100,9 @@ static int admission(struct rr_group *group, uint64_t now_ns)
     if (RR_UNLIKELY(group->leadership.transfer.is_wanted))
         return RR_E_BUSY;
     int rc = wal_admits_proposals(group->engine->wal);
-    if (rc == 0 && group->log.memory->block_bytes >= group->engine->options.log_cache_bytes)
+    const struct rr_engine *engine = group->engine;
+    if (rc == 0 && (group->log.memory->block_bytes >= engine->options.log_cache_bytes ||
+                    memory_of_log(&engine->log_memory, engine->wal) >= engine->memory.log_max))
         rc = RR_E_NO_SPACE;
     if (RR_LIKELY(rc == 0)) {
         group->refused_since_ns = 0;

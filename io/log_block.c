@@ -10,8 +10,9 @@
 struct log_block_pool {
     struct log_block *idle; /* most recently used first: its memory is the warmest */
     uint32_t block_bytes;
-    uint32_t count;      /* blocks of block_bytes, idle or referenced */
-    uint32_t referenced; /* blocks of any size that are referenced */
+    uint32_t count;            /* blocks of block_bytes, idle or referenced */
+    uint32_t referenced;       /* blocks of any size that are referenced … */
+    uint64_t referenced_bytes; /* … and their size */
     bool closing;
 };
 
@@ -29,6 +30,7 @@ static void block_release(struct rr_block *base)
     RR_ASSERT(base->refs == 0);
     RR_ASSERT(pool->referenced > 0);
     pool->referenced--;
+    pool->referenced_bytes -= base->cap;
     if (RR_LIKELY(!pool->closing && base->cap == pool->block_bytes)) {
         block->next = pool->idle;
         pool->idle = block;
@@ -99,6 +101,11 @@ uint32_t log_block_pool_count(const struct log_block_pool *pool)
     return pool->count;
 }
 
+uint64_t log_block_pool_referenced_bytes(const struct log_block_pool *pool)
+{
+    return pool->referenced_bytes;
+}
+
 struct log_block *log_block_take(struct log_block_pool *pool, uint32_t size)
 {
     RR_ASSERT(!pool->closing);
@@ -118,6 +125,7 @@ struct log_block *log_block_take(struct log_block_pool *pool, uint32_t size)
     block->used = 0;
     block->run_count = 0;
     pool->referenced++;
+    pool->referenced_bytes += block->base.cap;
     return block;
 }
 

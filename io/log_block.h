@@ -44,6 +44,9 @@ uint32_t log_block_pool_block_bytes(const struct log_block_pool *pool);
 /* Blocks of the usual size that exist, idle or not. */
 uint32_t log_block_pool_count(const struct log_block_pool *pool);
 
+/* Bytes of those that are referenced, and of larger ones. */
+uint64_t log_block_pool_referenced_bytes(const struct log_block_pool *pool);
+
 /* An empty block with room for at least `size` bytes and one reference; NULL: no memory. */
 struct log_block *log_block_take(struct log_block_pool *pool, uint32_t size);
 static inline void log_block_put(struct log_block *block)

@@ -13,14 +13,27 @@
 
 _Static_assert((SEND_SEGMENTS_MAX & (SEND_SEGMENTS_MAX - 1)) == 0, "positions wrap by a mask");
 
+static uint64_t lent_of(const struct block_pool *pool)
+{
+    return (uint64_t)block_pool_lent(pool) * block_pool_cap(pool);
+}
+
+uint64_t block_sizes_lent(const struct block_sizes *sizes)
+{
+    return lent_of(sizes->small) + lent_of(sizes->standard) + lent_of(sizes->large);
+}
+
 struct rr_block *block_sizes_acquire(const struct block_sizes *sizes, uint32_t size)
 {
+    struct block_pool *pool = sizes->large;
     if (size <= block_pool_cap(sizes->small))
-        return block_pool_acquire(sizes->small);
-    if (size <= block_pool_cap(sizes->standard))
-        return block_pool_acquire(sizes->standard);
-    RR_ASSERT(size <= block_pool_cap(sizes->large));
-    return block_pool_acquire(sizes->large);
+        pool = sizes->small;
+    else if (size <= block_pool_cap(sizes->standard))
+        pool = sizes->standard;
+    RR_ASSERT(size <= block_pool_cap(pool));
+    if (RR_UNLIKELY(block_sizes_lent(sizes) + block_pool_cap(pool) > sizes->lent_bytes_max))
+        return NULL;
+    return block_pool_acquire(pool);
 }
 
 static struct segment *segment_at(const struct send_queue *queue, uint32_t offset)

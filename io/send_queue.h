@@ -32,8 +32,10 @@ struct block_sizes {
     struct block_pool *small;    /* a send block, a spill buffer */
     struct block_pool *standard; /* a receive block */
     struct block_pool *large;    /* one frame of the largest size */
+    uint64_t lent_bytes_max;     /* of all three together */
 };
-/* A block of at least `size` bytes, which must not exceed the large one's. NULL: no memory. */
+/* A block of at least `size` bytes, which must not exceed the large one's. NULL: no memory, or as
+ * much is lent as may be. */
 struct rr_block *block_sizes_acquire(const struct block_sizes *sizes, uint32_t size);
 
 struct segment {
@@ -42,6 +44,8 @@ struct segment {
     uint32_t size;          /* not yet sent */
     bool ends_frame;
 };
+
+uint64_t block_sizes_lent(const struct block_sizes *sizes);
 
 struct send_queue {
     const struct block_sizes *sizes;

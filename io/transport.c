@@ -76,6 +76,8 @@ static void set_defaults(struct transport_options *options)
 {
     if (options->send_queue_bytes_max == 0)
         options->send_queue_bytes_max = 4u * 1024 * 1024;
+    if (options->block_bytes_max == 0)
+        options->block_bytes_max = UINT64_MAX;
     if (options->stranger_count_max == 0)
         options->stranger_count_max = 64;
     if (options->stranger_timeout_ns == 0)
@@ -163,6 +165,7 @@ static bool take_memory(struct transport *transport)
     blocks->small = block_pool_new(SMALL_BLOCK_SIZE, SMALL_IDLE_MAX);
     blocks->standard = block_pool_new(STANDARD_BLOCK_SIZE, STANDARD_IDLE_MAX);
     blocks->large = block_pool_new(large, LARGE_IDLE_MAX);
+    blocks->lent_bytes_max = transport->options.block_bytes_max;
     transport->scratch.cap = SCRATCH_BYTES;
     transport->scratch.bytes = malloc(SCRATCH_BYTES); /* pages are touched only as far as needed */
     return blocks->small && blocks->standard && blocks->large && transport->scratch.bytes;
@@ -400,17 +403,10 @@ uint64_t transport_flush(struct transport *transport, uint64_t now_ns)
 
 /* ---- status -------------------------------------------------------------------------- */
 
-static uint64_t lent_bytes(const struct block_pool *pool)
-{
-    return (uint64_t)block_pool_lent(pool) * block_pool_cap(pool);
-}
-
 void transport_stats(const struct transport *transport, struct transport_stats *stats)
 {
     *stats = transport->stats;
-    stats->block_bytes = lent_bytes(transport->blocks.small) +
-                         lent_bytes(transport->blocks.standard) +
-                         lent_bytes(transport->blocks.large);
+    stats->block_bytes = block_sizes_lent(&transport->blocks);
     stats->strangers = transport->stranger_count;
     for (uint32_t i = 0; i < transport->peer_count; i++) {
         const struct peer *peer = transport->peers[i];

@@ -58,6 +58,7 @@ struct transport_options {
     bool allow_insecure; /* addresses off loopback */
     struct transport_limits limits;
     uint32_t send_queue_bytes_max;           /* per peer, referenced bytes count; 4 MiB */
+    uint64_t block_bytes_max;                /* of frames, sent and received; no limit */
     uint32_t stranger_count_max;             /* 64 */
     uint64_t stranger_timeout_ns;            /* 5 s; also for our own hello */
     uint64_t backoff_min_ns, backoff_max_ns; /* 10 ms, 1 s */

@@ -35,8 +35,8 @@ static const uint32_t heartbeat_types =
 bool guest_open(struct guest *guest)
 {
     RR_ASSERT(!guest->block && !guest->spill);
-    guest->block = block_pool_acquire(guest->transport->blocks.standard);
-    guest->spill = block_pool_acquire(guest->transport->blocks.small);
+    guest->block = block_sizes_acquire(&guest->transport->blocks, STANDARD_BLOCK_SIZE);
+    guest->spill = block_sizes_acquire(&guest->transport->blocks, SMALL_BLOCK_SIZE);
     guest_heard(guest);
     return guest->block && guest->spill;
 }

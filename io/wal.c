@@ -192,6 +192,11 @@ bool wal_run_crc(const struct rr_block *block, const uint8_t *bytes, uint32_t si
     return log_block_find_run(block, bytes, size, crc);
 }
 
+uint64_t wal_block_bytes(const struct wal *wal)
+{
+    return log_block_pool_referenced_bytes(wal->pool);
+}
+
 void wal_stats(const struct wal *wal, struct wal_stats *stats)
 {
     const struct wal_segments *segments = &wal->segments;

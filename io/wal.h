@@ -181,6 +181,10 @@ int wal_rewrite_tail(struct wal *wal, uint64_t group, const struct rr_entry *ent
  * compute it. Any block may be asked about. */
 bool wal_run_crc(const struct rr_block *block, const uint8_t *bytes, uint32_t size, uint32_t *crc);
 
+/* Memory of the log's bytes that somebody refers to: blocks being filled or written, and all whose
+ * references the engine keeps. */
+uint64_t wal_block_bytes(const struct wal *wal);
+
 struct wal_stats {
     uint64_t write_count; /* durable writes submitted */
     uint64_t entry_count;

@@ -44,6 +44,9 @@ foreach(backend uring posix)
     rr_test(NAME test_loop_embedded_${backend} LABEL io SOURCES test_loop_embedded.c engine_harness.c
             LIBS rr_engine Threads::Threads ARGS ${backend})
 endforeach()
+rr_test(NAME test_memory_budget LABEL io SOURCES test_memory_budget.c engine_harness.c
+        LIBS rr_engine Threads::Threads)
+set_tests_properties(test_memory_budget PROPERTIES RUN_SERIAL TRUE)
 rr_test(NAME test_engine_config LABEL fast SOURCES test_engine_config.c LIBS rr_engine)
 # They count, or wait for elections: what else runs on two processors would be in their way.
 set_tests_properties(test_engine_single test_engine_cluster test_engine_counters

@@ -32,6 +32,8 @@ static int chain_apply(void *ctx, const struct rr_apply_entry *entries, uint32_t
                        uint64_t *results)
 {
     struct chain *chain = ctx;
+    while (chain->sleeps)
+        harness_sleep_ms(1);
     for (uint32_t i = 0; i < count; i++) {
         CHECK(entries[i].index > chain->applied);
         if (chain->fail_at && chain->count + 1 == chain->fail_at)

@@ -24,6 +24,7 @@ struct chain {
     _Atomic uint64_t hash;
     uint32_t snapshot_padding; /* bytes: makes the snapshot large */
     _Atomic uint32_t fail_at;  /* fails to apply the n-th entry; 0: never */
+    _Atomic bool sleeps;       /* applies nothing */
     uint32_t restores;
     _Atomic uint32_t open_snapshots;
     _Atomic bool fail_reads; /* of a snapshot */

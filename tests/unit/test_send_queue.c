@@ -20,6 +20,7 @@ static struct bench *bench_new(uint32_t bytes_max)
     bench->sizes.small = block_pool_new(SMALL, 4);
     bench->sizes.standard = block_pool_new(8 * SMALL, 4);
     bench->sizes.large = block_pool_new(64 * SMALL, 1);
+    bench->sizes.lent_bytes_max = UINT64_MAX;
     CHECK(send_queue_init(&bench->queue, &bench->sizes, bytes_max) == 0);
     return bench;
 }

@@ -146,6 +146,9 @@ struct rr_engine_options {
     void *event_ctx;
     const char *advertise; /* where other nodes dial this one, if not at `listen`; NULL: there */
     bool embedded;         /* no thread of its own: see rr_loop_turn */
+    /* All that grows with load stays within this: log, transport and snapshots have fixed parts of
+     * it (rr_group_status.memory), groups share the rest; one that does not fit is not opened. */
+    uint64_t memory_bytes_max;
 };
 
 int rr_engine_open(const struct rr_engine_options *options, struct rr_engine **engine,
@@ -365,6 +368,13 @@ struct rr_group_status {
     bool durable_direct; /* O_DIRECT|DSYNC in use */
     bool ram_file_system;
     char backend[12];
+    /* Of the engine, in bytes: how memory_bytes_max is cut up, and what is in use. */
+    struct {
+        uint64_t log, log_max;             /* blocks of the log: cache, writes, sends, apply */
+        uint64_t transport, transport_max; /* blocks of frames, both ways */
+        uint64_t groups, groups_max;       /* claimed by open groups: their queues when full */
+        uint64_t snapshots_max;            /* windows of transfers */
+    } memory;
 };
 int rr_group_status(struct rr_group *group, struct rr_group_status *status);
 
