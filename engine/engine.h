@@ -13,6 +13,9 @@
  * calls io->ops->start. */
 int engine_open_on(struct io *io, const struct rr_engine_options *options,
                    struct rr_engine **engine, struct rr_error *error);
+/* As rr_force_new_cluster; the engine that does it listens there for a moment. */
+int engine_force_on(struct io *io, const struct rr_force_options *options, const char *listen,
+                    struct rr_error *error);
 /* After a simulated crash: frees everything without any further effect on the world. */
 void engine_abandon(struct rr_engine *engine);
 

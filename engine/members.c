@@ -3,7 +3,7 @@
  * Encoded, little endian:
  *
  *     0 version u8 (1) | 1 zero u8 | 2 member_count u16 | 4 removed_count u32 | 8 genesis u64
- *     16 removed u64 …
+ *     16 void_until u64 | 24 removed u64 …
  *     then per member, ascending ids:
  *     node u64 | instance u64 | boot u64 | nonce u64 | length u8 | address, without NUL
  */
@@ -22,8 +22,9 @@ struct book_head {
     uint16_t member_count;
     uint32_t removed_count;
     uint64_t genesis;
+    uint64_t void_until;
 };
-_Static_assert(sizeof(struct book_head) == 16, "a book's head is part of the format");
+_Static_assert(sizeof(struct book_head) == 24, "a book's head is part of the format");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "books are little endian");
 _Static_assert(sizeof(struct book_head) + MEMBERS_REMOVED_MAX * sizeof(uint64_t) +
                        CONFIG_PEERS_MAX * (4 * sizeof(uint64_t) + IO_ADDRESS_TEXT_SIZE) <=
@@ -202,6 +203,14 @@ int members_follow(struct members *members, const struct rr_conf_state *conf_sta
     return rc;
 }
 
+int members_force(struct members *members, uint64_t node, uint64_t last_index, uint64_t cluster)
+{
+    const struct rr_conf_state alone = {.voters = &node, .voter_count = 1};
+    members->void_until = last_index;
+    members->genesis = mix(mix(members->genesis, cluster), node);
+    return members_follow(members, &alone, NULL, 0);
+}
+
 /* ---- bytes --------------------------------------------------------------- */
 
 size_t members_encoded_size(const struct members *members)
@@ -224,7 +233,8 @@ uint8_t *members_encode(const struct members *members, uint8_t *at)
     struct book_head head = {.version = BOOK_VERSION,
                              .member_count = (uint16_t)members->count,
                              .removed_count = members->removed_count,
-                             .genesis = members->genesis};
+                             .genesis = members->genesis,
+                             .void_until = members->void_until};
     at = put_bytes(at, &head, sizeof(head));
     at = put_bytes(at, members->removed, members->removed_count * sizeof(uint64_t));
     for (uint32_t i = 0; i < members->count; i++) {
@@ -282,6 +292,7 @@ int members_decode(struct members *members, const uint8_t *bytes, size_t size)
         head.member_count > CONFIG_PEERS_MAX || head.removed_count > MEMBERS_REMOVED_MAX)
         return RR_E_MALFORMED;
     read.genesis = head.genesis;
+    read.void_until = head.void_until;
     int rc = 0;
     for (uint32_t i = 0; i < head.removed_count && rc == 0; i++) {
         uint64_t node;

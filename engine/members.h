@@ -38,8 +38,9 @@ struct members {
     uint32_t count;
     uint32_t removed_count;
     uint32_t removed_cap;
-    uint64_t *removed; /* oldest removal first */
-    uint64_t genesis;  /* of the configuration it began with; 0: not known */
+    uint64_t *removed;   /* oldest removal first */
+    uint64_t genesis;    /* of the configuration it began with; 0: not known */
+    uint64_t void_until; /* conf changes up to this index have no effect: members_force */
 };
 
 void members_init(struct members *members);
@@ -59,6 +60,10 @@ int members_put(struct members *members, const struct member *member);
  * conf_state any more become removed. */
 int members_follow(struct members *members, const struct rr_conf_state *conf_state,
                    const uint8_t *news, size_t size);
+
+/* A new cluster of one node: the others are removed, and what the log up to `last_index` says of
+ * members is void. `cluster` tells it from others that were forced out of the same one. */
+int members_force(struct members *members, uint64_t node, uint64_t last_index, uint64_t cluster);
 
 size_t members_encoded_size(const struct members *members);
 /* Returns the end. */

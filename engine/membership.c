@@ -57,6 +57,19 @@ static int replay(struct tracker *tracker, struct members *members, const struct
     return rc;
 }
 
+int membership_replay(const struct log_cache *log, uint64_t upto, struct tracker *tracker,
+                      struct members *members)
+{
+    uint64_t from = rr_max_u64(log->snapshot->snapshot.metadata.index, members->void_until);
+    int rc = 0;
+    for (uint32_t i = 0; i < log->conf_change_count && rc == 0; i++) {
+        uint64_t index = log->conf_changes[i];
+        if (index > from && index <= upto)
+            rc = replay(tracker, members, log_cache_at(log, index));
+    }
+    return rc;
+}
+
 /* A snapshot of the build before had no book: the voters, which were never changed, live where the
  * options say. */
 static int begin_without_book(struct rr_group *group, const struct rr_conf_state *conf_state)
@@ -77,27 +90,20 @@ static int begin_without_book(struct rr_group *group, const struct rr_conf_state
  * so the changes among it take effect here. */
 int membership_begin(struct rr_group *group)
 {
-    const struct log_cache *log = &group->log;
-    const struct rr_snapshot_metadata *snapshot = &log->snapshot->snapshot.metadata;
+    const struct log_snapshot *snapshot = group->log.snapshot;
+    const struct rr_conf_state *before = &snapshot->snapshot.metadata.conf_state;
     struct tracker tracker = {.allocator = group_heap, .max_inflight_msgs = 1};
-    uint64_t changed_at = snapshot->index;
-    int rc = confchange_restore(&tracker, &snapshot->conf_state, 0) == NULL ? 0 : RR_E_CORRUPT;
-    if (rc == 0 && log->snapshot->group_data_size)
-        rc = members_decode(&group->members, log->snapshot->group_data,
-                            log->snapshot->group_data_size);
+    int rc = confchange_restore(&tracker, before, 0) == NULL ? 0 : RR_E_CORRUPT;
+    if (rc == 0 && snapshot->group_data_size)
+        rc = members_decode(&group->members, snapshot->group_data, snapshot->group_data_size);
     else if (rc == 0)
-        rc = begin_without_book(group, &snapshot->conf_state);
-    for (uint32_t i = 0; i < log->conf_change_count && rc == 0; i++) {
-        uint64_t index = log->conf_changes[i];
-        if (index <= snapshot->index || index > group->applied)
-            continue;
-        rc = replay(&tracker, &group->members, log_cache_at(log, index));
-        changed_at = index;
-    }
+        rc = begin_without_book(group, before);
+    if (rc == 0)
+        rc = membership_replay(&group->log, group->applied, &tracker, &group->members);
     if (rc == 0) {
         struct rr_conf_state conf_state;
         tracker_conf_state(&tracker, &conf_state);
-        group_set_conf_state(group, &conf_state, changed_at);
+        group_set_conf_state(group, &conf_state, group->applied);
         group->log.initial_conf = &group->conf_state;
     }
     tracker_fini(&tracker);
@@ -341,7 +347,8 @@ int membership_apply(struct rr_group *group, const struct rr_entry *entry)
 {
     const struct member_change *change = &group->membership.change;
     bool is_ours = entry->index == change->index && entry->term == change->term;
-    int rc = entry->type == RR_ENTRY_NORMAL ? 0 : enter_configuration(group, entry);
+    bool is_void = entry->type == RR_ENTRY_NORMAL || entry->index <= group->members.void_until;
+    int rc = is_void ? 0 : enter_configuration(group, entry);
     if (rc != 0 || !change->is_active || entry->index < change->index)
         return rc;
     if (entry->index == change->index && !is_ours) {

@@ -44,7 +44,9 @@ struct membership {
 };
 
 struct rr_group;
+struct log_cache;
 struct log_snapshot;
+struct tracker;
 struct frame_notice;
 
 /* ---- of a group ---------------------------------------------------------- */
@@ -52,6 +54,10 @@ struct frame_notice;
 /* While opening: configuration and address book as of `applied`, from the snapshot and the log.
  * RR_E_CORRUPT, RR_E_MALFORMED, RR_E_NO_MEMORY. */
 int membership_begin(struct rr_group *group);
+/* What the conf changes between the log's snapshot and `upto` make of a configuration, in
+ * `tracker`, and of its book. */
+int membership_replay(const struct log_cache *log, uint64_t upto, struct tracker *tracker,
+                      struct members *members);
 /* The loop has the group: who is in the book is dialled; a joining node dials whom it was told. */
 void membership_adopt(struct rr_group *group);
 /* The group, which is not the loop's any more, needs its peers no longer. */

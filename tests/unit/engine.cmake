@@ -24,6 +24,8 @@ rr_test(NAME test_engine_leadership LABEL fast SOURCES test_engine_leadership.c 
         LIBS rr_engine rr_sim)
 rr_test(NAME test_engine_joining LABEL fast SOURCES test_engine_joining.c sim_cluster.c
         LIBS rr_engine rr_sim)
+rr_test(NAME test_force_cluster LABEL fast SOURCES test_force_cluster.c sim_cluster.c
+        LIBS rr_engine rr_sim)
 rr_test(NAME test_engine_events LABEL fast SOURCES test_engine_events.c sim_cluster.c
         LIBS rr_engine rr_sim)
 rr_test(NAME test_engine_groups LABEL fast

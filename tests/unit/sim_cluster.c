@@ -123,7 +123,7 @@ void sim_cluster_open_node(struct sim_cluster *cluster, uint32_t i)
 {
     struct sim_node *node = &cluster->nodes[i];
     struct rr_peer_address peers[SIM_CLUSTER_NODES_MAX];
-    for (uint32_t k = 0; k < cluster->voter_count; k++)
+    for (uint32_t k = 0; k < cluster->node_count; k++)
         peers[k] = (struct rr_peer_address){k + 1, sim_cluster_address(k)};
     memset(node, 0, sizeof(*node));
     node->cluster = cluster;

@@ -321,6 +321,24 @@ struct rr_member_change {
 int rr_conf_change(struct rr_group *group, const struct rr_member_change *change, uint64_t tag,
                    struct rr_error *error);
 
+/* ---- a lost quorum ------------------------------------------------------- */
+
+struct rr_force_options {
+    size_t size; /* sizeof(struct rr_force_options) */
+    const char *dir;
+    uint64_t cluster_id; /* as it is */
+    uint64_t new_cluster_id;
+    uint64_t node_id;
+};
+
+/* The last resort, when a majority of the voters is lost for good: no process has the directory
+ * open, and afterwards it holds the only voter of a new cluster. All that is in its log counts from
+ * then on, committed before or not; what only the lost nodes had is gone. Which survivor to take,
+ * and what to do with the others: docs/LOST_QUORUM.md. Durable when it returns 0. After a failure
+ * or a crash the node leads nobody until it is forced (again). RR_E_INVALID, RR_E_LOCKED,
+ * RR_E_IDENTITY (another node or cluster), RR_E_REMOVED, and what opening an engine says. */
+int rr_force_new_cluster(const struct rr_force_options *options, struct rr_error *error);
+
 /* ---- leadership ---------------------------------------------------------- */
 
 /* Any thread; never waits. Asks the leader to hand over to the voter `to` within timeout_ms (0: an
