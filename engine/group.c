@@ -146,6 +146,7 @@ void group_fail_all(struct rr_group *group, int queued)
         group_complete(group, &completion);
     membership_fail_change(group, 0, UINT64_MAX);
     leadership_fail_transfer(group, RR_E_CLOSED);
+    snapshot_requests_fail(group, RR_E_CLOSED);
     group_refuse_queued(group, queued);
     group_fail_reads(group, queued);
 }

@@ -92,6 +92,10 @@ static int make_first_state(struct rr_group *group, const struct rr_state_machin
         return rr_fail(error, RR_E_NOT_BOOTSTRAPPED,
                        "%s holds no group %llu: open it with BOOTSTRAP or JOIN", engine->dir,
                        (unsigned long long)group->options.group_id);
+    if (engine->options.create != RR_CREATE_BOOTSTRAP && group->options.restore_from)
+        return rr_fail(error, RR_E_INVALID,
+                       "restore_from makes the first state of an initial voter: open with "
+                       "BOOTSTRAP");
     if (engine->options.create == RR_CREATE_BOOTSTRAP) {
         members_begin(&group->members, group->peers, group->options.peer_count);
         for (uint32_t i = 0; i < group->members.count; i++)
@@ -100,6 +104,14 @@ static int make_first_state(struct rr_group *group, const struct rr_state_machin
             .conf_state = {.voters = voters, .voter_count = group->members.count},
             .index = 1,
             .term = 1};
+        if (group->options.restore_from) {
+            struct rr_snapshot_metadata position;
+            rc = snapshot_restore_backup(group, machine, &position, error);
+            if (rc != 0)
+                return rc;
+            metadata->index = position.index;
+            metadata->term = position.term;
+        }
         first.group_data = book;
         first.group_data_size = (uint32_t)(members_encode(&group->members, book) - book);
         rc = snapshot_take_now(group, machine, &first, error);
@@ -118,6 +130,11 @@ static int take_log(struct rr_group *group, const struct rr_state_machine *machi
                     struct rr_error *error)
 {
     struct dormant *dormant = &group->entry->dormant;
+    if (dormant->log.chunks && group->options.restore_from)
+        return rr_fail(error, RR_E_NOT_EMPTY,
+                       "%.200s holds group %llu already: a backup is restored into an empty "
+                       "directory, or open without restore_from",
+                       group->engine->dir, (unsigned long long)group->options.group_id);
     if (!dormant->log.chunks) {
         int rc = log_cache_init(&group->log, &group->engine->log_memory);
         return rc == 0 ? make_first_state(group, machine, error)

@@ -75,6 +75,8 @@ int rr_group_remove(struct rr_engine *engine, uint64_t group_id, struct rr_error
     if (!ops->gate_wait(engine->io, &removal.gate))
         return rr_fail(error, RR_E_CLOSED, "the engine ended");
     rc = removal.result;
+    if (rc == 0)
+        snapshot_files_remove_all(engine, group_id);
     registry_release(&engine->registry, removal.entry);
     return rc == 0 ? 0
                    : rr_fail(error, rc, "group %llu was not removed: %s",

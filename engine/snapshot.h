@@ -7,6 +7,7 @@
  *     snapshot_restore.c    and back, from memory or a file
  *     snapshot_files.c      which files there are, and which nobody needs any more
  *     snapshot_transfer.c   to and from other nodes
+ *     snapshot_request.c    on demand, and copies of them
  *
  * A snapshot of at most SNAPSHOT_INLINE bytes lies in the group's state section. A larger one is a
  * file, published before the state section that refers to it is staged; a file is removed only when
@@ -23,6 +24,9 @@
 #include "io/snapshot_file.h"
 
 #include <ringraft/ringraft.h>
+
+struct rr_engine;
+struct rr_group;
 
 /* ---- taking -------------------------------------------------------------- */
 
@@ -93,6 +97,10 @@ int snapshot_restore_newest(struct rr_group *group, const struct rr_state_machin
  * is not needed here, but other nodes may: if it is not good, it is lost, and a new one is taken.
  */
 int snapshot_find_newest(struct rr_group *group, struct rr_error *error);
+/* While opening: the state machine becomes what the backup at `path` holds; `*metadata` gets its
+ * index and term, nothing else. */
+int snapshot_restore_backup(const struct rr_group *group, const struct rr_state_machine *machine,
+                            struct rr_snapshot_metadata *metadata, struct rr_error *error);
 
 /* ---- files --------------------------------------------------------------- */
 
@@ -110,8 +118,25 @@ int snapshot_files_open(struct rr_group *group, struct rr_error *error);
 void snapshot_files_fini(struct snapshot_files *files);
 /* A file was published. RR_E_NO_MEMORY. */
 int snapshot_files_note(struct rr_group *group, uint64_t index);
+/* Of a group that is gone from the directory: all of them; blocks. */
+void snapshot_files_remove_all(struct rr_engine *engine, uint64_t group);
 /* Sends those to be removed that nothing refers to. */
 void snapshot_files_sweep(struct rr_group *group);
+
+/* ---- requests ------------------------------------------------------------ */
+
+struct snapshot_request;
+
+/* Answers what can be answered, copies what is to be copied. */
+void snapshot_requests_advance(struct rr_group *group);
+/* Does one wait for a snapshot to be taken? */
+bool snapshot_requests_wait(const struct rr_group *group);
+/* Does one copy this file? */
+bool snapshot_requests_use(const struct rr_group *group, uint64_t index);
+/* Answers those that wait, or all. */
+void snapshot_requests_fail_waiting(struct rr_group *group, int status);
+void snapshot_requests_fail(struct rr_group *group, int status);
+void snapshot_requests_fini(struct rr_group *group);
 
 /* ---- all of it ----------------------------------------------------------- */
 
@@ -119,6 +144,7 @@ struct group_snapshots {
     struct snapshot_take take;
     struct snapshot_restore restore;
     struct snapshot_files files;
+    struct snapshot_request *requests;
     struct log_snapshot *arrived; /* a list: given to the core in this turn */
     uint64_t state_seq;           /* the write of the group's newest state section */
     uint64_t padded_bytes;        /* the WAL's when the newest snapshot was taken */

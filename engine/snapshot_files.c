@@ -84,6 +84,30 @@ int snapshot_files_open(struct rr_group *group, struct rr_error *error)
     return search.result;
 }
 
+/* ---- of a group that is gone --------------------------------------------- */
+
+struct clearance {
+    struct rr_engine *engine;
+    uint64_t group;
+};
+
+static void clear_one(void *ctx, const char *name)
+{
+    const struct clearance *clearance = ctx;
+    struct io *io = clearance->engine->io;
+    char path[FILE_PATH_SIZE];
+    uint64_t group, index;
+    if (snapshot_file_parse_name(name, &group, &index) != SNAPSHOT_NAME_OTHER &&
+        group == clearance->group && file_path_join(path, clearance->engine->dir, name, NULL) == 0)
+        (void)io->ops->unlink(io, path); /* what stays is found if the group is ever made again */
+}
+
+void snapshot_files_remove_all(struct rr_engine *engine, uint64_t group)
+{
+    struct clearance clearance = {.engine = engine, .group = group};
+    (void)engine->io->ops->list(engine->io, engine->dir, clear_one, &clearance);
+}
+
 /* ---- removing ------------------------------------------------------------ */
 
 struct removal {
@@ -150,7 +174,7 @@ static bool is_used(const struct rr_group *group, uint64_t index)
         if (one->snapshot.metadata.index == index)
             return true;
     return index == group->log.snapshot->snapshot.metadata.index || is_second(group, index) ||
-           is_held(&group->held, index) ||
+           snapshot_requests_use(group, index) || is_held(&group->held, index) ||
            (snapshots->restore.snapshot &&
             snapshots->restore.snapshot->snapshot.metadata.index == index);
 }

@@ -62,6 +62,8 @@ static RR_COLD void note_failure(struct rr_group *group, int result, const char 
                    "group %llu: no snapshot was taken: %s; the log is not compacted meanwhile",
                    (unsigned long long)group->options.group_id, why);
     snapshots->failure = result == RR_E_CANCELED ? 0 : result;
+    if (snapshots->failure)
+        snapshot_requests_fail_waiting(group, result);
     snapshots->retry_ns = group->engine->now_ns + RETRY_NS;
 }
 
@@ -135,7 +137,8 @@ static bool is_due(struct rr_group *group, uint64_t logged, bool wants_rewrite)
     uint64_t cache_bytes_max = group->engine->options.log_cache_bytes / 4 * 3;
     bool is_tight = group->log.memory->block_bytes >= cache_bytes_max && logged > 0;
     snapshots->keeps_no_trail |= is_tight || (wants_rewrite && done < 4);
-    bool is_wanted = group->must_snapshot || snapshot_file_is_lost(group);
+    bool is_wanted =
+        group->must_snapshot || snapshot_file_is_lost(group) || snapshot_requests_wait(group);
     if (is_wanted && done < 3)
         snapshots->trail_index = group->log.first; /* it is not there to compact anything */
     return is_tight || wants_rewrite || done >= 4 || is_wanted;
@@ -167,12 +170,15 @@ void group_snapshot_policy(struct rr_group *group)
     if (wants_rewrite && !has_news(group) && !group->error)
         drop_trail(group);
     bool is_ending = group->closing || group->engine->phase != ENGINE_RUNNING;
-    if (is_ending)
+    if (is_ending) {
         group->snapshots.take.is_canceled = true;
-    else if (is_due(group, stats.padded_bytes - group->snapshots.padded_bytes, wants_rewrite) &&
-             may_start(group))
+        snapshot_requests_fail(group, RR_E_CLOSED);
+    } else if (is_due(group, stats.padded_bytes - group->snapshots.padded_bytes, wants_rewrite) &&
+               may_start(group)) {
         snapshot_take_start(group);
+    }
     snapshot_take_advance(group);
+    snapshot_requests_advance(group);
     snapshot_files_sweep(group);
 }
 
@@ -186,13 +192,14 @@ void snapshot_wind_down(struct rr_group *group)
     if (take->phase == TAKE_ENDED)
         log_snapshot_put(snapshot_take_finish(group, &rc));
     snapshot_take_advance(group);
+    snapshot_requests_advance(group);
 }
 
 bool snapshots_are_quiet(const struct rr_group *group)
 {
     const struct group_snapshots *snapshots = &group->snapshots;
     return snapshots->take.phase == TAKE_IDLE && snapshots->restore.phase != RESTORE_RUNNING &&
-           snapshots->files.removals == 0;
+           snapshots->files.removals == 0 && !snapshots->requests;
 }
 
 void snapshots_fini(struct rr_group *group)
@@ -202,5 +209,6 @@ void snapshots_fini(struct rr_group *group)
     log_snapshot_put(snapshots->restore.snapshot);
     snapshots->restore.snapshot = NULL;
     snapshot_drop_arrived(group);
+    snapshot_requests_fini(group);
     snapshot_files_fini(&snapshots->files);
 }

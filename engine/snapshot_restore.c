@@ -52,19 +52,18 @@ static int restore_from(const struct rr_state_machine *machine, struct snapshot_
     return rc;
 }
 
-/* Is it the file of this group, at this point of its history? */
+/* Is it the file of this group, at this point of its history? (Of which cluster it was made is no
+ * question: a lost quorum may have been given up since.) */
 static int check_head(const struct rr_group *group, const struct snapshot_head *head,
                       const struct rr_snapshot_metadata *expected, const char *path,
                       struct rr_error *error)
 {
-    if (head->cluster == group->engine->options.cluster_id &&
-        head->group == group->options.group_id && head->metadata.index == expected->index &&
+    if (head->group == group->options.group_id && head->metadata.index == expected->index &&
         head->metadata.term == expected->term)
         return 0;
     return rr_fail(error, RR_E_CORRUPT,
-                   "%.300s: it is a snapshot of cluster %llu, group %llu, index %llu, term %llu",
-                   path, (unsigned long long)head->cluster, (unsigned long long)head->group,
-                   (unsigned long long)head->metadata.index,
+                   "%.300s: it is a snapshot of group %llu, index %llu, term %llu", path,
+                   (unsigned long long)head->group, (unsigned long long)head->metadata.index,
                    (unsigned long long)head->metadata.term);
 }
 
@@ -188,6 +187,21 @@ int snapshot_find_newest(struct rr_group *group, struct rr_error *error)
         return rr_fail(error, rc, "%s", why.message);
     engine_log(group->engine, ENGINE_LOG_WARN, "%s; a new snapshot will be taken", why.message);
     return 0;
+}
+
+int snapshot_restore_backup(const struct rr_group *group, const struct rr_state_machine *machine,
+                            struct rr_snapshot_metadata *metadata, struct rr_error *error)
+{
+    struct snapshot_reader *reader;
+    int rc = snapshot_reader_open(group->engine->io, group->options.restore_from, &reader, error);
+    if (rc != 0)
+        return rc;
+    const struct snapshot_head *head = snapshot_reader_head(reader);
+    *metadata =
+        (struct rr_snapshot_metadata){.index = head->metadata.index, .term = head->metadata.term};
+    rc = restore_from(machine, reader, NULL, error);
+    snapshot_reader_free(reader);
+    return rc;
 }
 
 /* ---- on the apply stage -------------------------------------------------- */

@@ -189,6 +189,11 @@ int snapshot_writer_append(struct snapshot_writer *writer, const uint8_t *bytes,
     return rc;
 }
 
+bool snapshot_writer_is_empty(const struct snapshot_writer *writer)
+{
+    return writer->data_bytes + writer->used == 0;
+}
+
 int snapshot_writer_publish(struct snapshot_writer *writer, struct snapshot_file_info *info,
                             struct rr_error *error)
 {

@@ -80,6 +80,8 @@ int snapshot_writer_fill(struct snapshot_writer *writer, size_t size, struct rr_
 /* The same by copy, any size. */
 int snapshot_writer_append(struct snapshot_writer *writer, const uint8_t *bytes, size_t size,
                            struct rr_error *error);
+/* Has nothing been put into it? */
+bool snapshot_writer_is_empty(const struct snapshot_writer *writer);
 /* The file is whole, durable and has its name, or an error. The writer still has to be freed. */
 int snapshot_writer_publish(struct snapshot_writer *writer, struct snapshot_file_info *info,
                             struct rr_error *error);

@@ -129,9 +129,9 @@ static int judge(const struct snapshot_part *part, struct rr_error *error)
         return rc;
     const struct snapshot_head *head = snapshot_reader_head(reader);
     const struct snapshot_file_info *info = snapshot_reader_info(reader);
-    bool is_it = head->cluster == expected->cluster && head->group == expected->group &&
-                 head->metadata.index == expected->index && head->metadata.term == expected->term &&
-                 info->head_crc == expected->head_crc && info->file_bytes == expected->file_bytes;
+    bool is_it = head->group == expected->group && head->metadata.index == expected->index &&
+                 head->metadata.term == expected->term && info->head_crc == expected->head_crc &&
+                 info->file_bytes == expected->file_bytes;
     snapshot_reader_free(reader);
     if (!is_it)
         return rr_fail(error, RR_E_CORRUPT, "%.400s: it is not the snapshot that was announced",

@@ -269,6 +269,110 @@ static void test_failing_snapshot_is_reported_and_tried_again(void)
     harness_fini(&harness);
 }
 
+/* ---- on demand, backups --------------------------------------------------- */
+
+/* The outcome of a call that was accepted with this tag. */
+static int32_t outcome(struct harness_node *node, uint64_t tag)
+{
+    for (uint32_t ms = 0; ms < 10000 && node->outcomes[tag] == 0; ms++)
+        harness_sleep_ms(1);
+    CHECK(node->outcomes[tag] != 0);
+    return 1 - node->outcomes[tag];
+}
+
+static int32_t backup(struct harness_node *node, const char *path)
+{
+    uint64_t tag = node->next_tag++;
+    CHECK(rr_backup(node->group, path, tag) == 0);
+    return outcome(node, tag);
+}
+
+static void test_snapshot_on_demand_holds_what_was_applied(void)
+{
+    struct harness harness;
+    for (uint32_t padding = 0; padding <= 300000; padding += 300000) {
+        begin(&harness, padding);
+        harness_open(&harness, 0);
+        struct harness_node *node = harness_leader(&harness);
+        propose_and_wait(node, 20);
+        uint64_t tag = node->next_tag++;
+        CHECK(rr_snapshot(node->group, tag) == 0);
+        CHECK(outcome(node, tag) == RR_OK);
+        harness_sleep_ms(50);
+        CHECK(harness_status(node).snapshot_index >= 20);
+        node->chain.fail_reads = true;
+        propose_and_wait(node, 1);
+        tag = node->next_tag++;
+        CHECK(rr_snapshot(node->group, tag) == 0);
+        CHECK(outcome(node, tag) == RR_E_STATE_MACHINE);
+        CHECK(rr_snapshot(NULL, 1) == RR_E_INVALID &&
+              rr_backup(node->group, "", 1) == RR_E_INVALID);
+        harness_fini(&harness);
+    }
+}
+
+static void test_backup_is_whole_and_overwrites_nothing(void)
+{
+    struct harness harness;
+    char path[128], listing[512];
+    for (uint32_t padding = 0; padding <= 300000; padding += 300000) {
+        begin(&harness, padding);
+        harness_open(&harness, 0);
+        struct harness_node *node = harness_leader(&harness);
+        propose_and_wait(node, 20);
+        snprintf(path, sizeof(path), "%s/backup", harness.root);
+        CHECK(backup(node, path) == RR_OK);
+        CHECK(backup(node, path) == RR_E_NOT_EMPTY);
+        CHECK(backup(node, "/nowhere/at/all") == RR_E_IO);
+        CHECK(access(path, F_OK) == 0);
+        CHECK(find_files(harness.dirs[0], ".part", listing) == 0);
+        CHECK(unlink(path) == 0);
+        harness_fini(&harness);
+    }
+}
+
+static void test_backup_of_three_begins_a_new_cluster_of_three(void)
+{
+    struct harness old, new;
+    struct rr_error error;
+    char path[128];
+    harness_init(&old, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        old.nodes[i].chain.snapshot_padding = 200000;
+        harness_open(&old, i);
+    }
+    struct harness_node *node = harness_leader(&old);
+    uint64_t hash = propose_and_wait(node, 500);
+    snprintf(path, sizeof(path), "%s/backup", old.root);
+    CHECK(backup(node, path) == RR_OK);
+
+    harness_init(&new, 3);
+    new.engine_options.cluster_id = 78;
+    new.group_options.restore_from = path;
+    flip(path, 100000);
+    CHECK_EQ_U64(harness_try_open(&new, 0, &error), RR_E_CORRUPT);
+    CHECK(strstr(error.message, path));
+    flip(path, 100000);
+    for (uint32_t i = 0; i < 3; i++)
+        harness_open(&new, i);
+    node = harness_leader(&new);
+    harness_check_equal(&new);
+    CHECK(node->chain.count == 500 && node->chain.hash == hash);
+    struct harness_node *before = harness_leader(&old);
+    node->next_tag = before->next_tag = 10000; /* the tags are in what is proposed */
+    CHECK(propose_and_wait(node, 300) == propose_and_wait(before, 300));
+    harness_check_equal(&new);
+    harness_close(&new, 0, RR_CLOSE_DRAIN);
+    CHECK_EQ_U64(harness_try_open(&new, 0, &error), RR_E_NOT_EMPTY);
+    new.group_options.restore_from = NULL;
+    harness_open(&new, 0);
+    harness_check_equal(&new);
+    CHECK_EQ_U64(new.nodes[0].chain.count, 800);
+    CHECK(unlink(path) == 0);
+    harness_fini(&new);
+    harness_fini(&old);
+}
+
 int main(int argc, char **argv)
 {
     backend = argc > 1 && strcmp(argv[1], "posix") == 0 ? RR_BACKEND_POSIX : RR_BACKEND_URING;
@@ -280,5 +384,8 @@ int main(int argc, char **argv)
     RUN(test_damaged_or_missing_file_is_refused_by_name);
     RUN(test_older_file_and_its_log_replace_a_damaged_one);
     RUN(test_failing_snapshot_is_reported_and_tried_again);
+    RUN(test_snapshot_on_demand_holds_what_was_applied);
+    RUN(test_backup_is_whole_and_overwrites_nothing);
+    RUN(test_backup_of_three_begins_a_new_cluster_of_three);
     return 0;
 }

@@ -66,6 +66,7 @@ enum rr_completion_kind {
     RR_COMPLETION_READ = 1,
     RR_COMPLETION_CONF_CHANGE = 2,
     RR_COMPLETION_TRANSFER = 3,
+    RR_COMPLETION_SNAPSHOT = 4,
 };
 
 /* One per accepted call; what its status means stands at the call. Of a proposal: RR_OK (committed,
@@ -214,6 +215,10 @@ struct rr_group_options {
     uint64_t apply_backlog_bytes;
     uint64_t snapshot_log_bytes; /* take a snapshot after so many padded bytes … */
     uint64_t snapshot_entries;   /* … or entries; 0: only by bytes */
+    /* With BOOTSTRAP, of a group that the directory does not hold yet: the first state is that of
+     * this file, which rr_backup wrote, its index and term included; the members are `peers`. Every
+     * initial voter is opened with the same file. */
+    const char *restore_from;
     uint64_t trailing_entries;   /* kept of the log before a snapshot, for who is behind; 0: the
                                     last quarter of what was logged for it */
     bool apply_inline;           /* the state machine is cheap: apply on the loop */
@@ -338,6 +343,20 @@ struct rr_force_options {
  * or a crash the node leads nobody until it is forced (again). RR_E_INVALID, RR_E_LOCKED,
  * RR_E_IDENTITY (another node or cluster), RR_E_REMOVED, and what opening an engine says. */
 int rr_force_new_cluster(const struct rr_force_options *options, struct rr_error *error);
+
+/* ---- snapshots ----------------------------------------------------------- */
+
+/* Any thread; never waits. A snapshot now, whatever the policy says. 0: exactly one completion of
+ * kind RR_COMPLETION_SNAPSHOT. RR_OK: there is a durable one, of `index`, which holds everything
+ * that was applied here when the call came. RR_E_STATE_MACHINE, RR_E_NO_SPACE, RR_E_IO: it could
+ * not be taken; RR_E_CLOSED. Negative: RR_E_INVALID, RR_E_CLOSED, RR_E_NO_MEMORY; no completion
+ * follows. */
+int rr_snapshot(struct rr_group *group, uint64_t tag);
+/* The same, and a copy of it lies at `path`, durable and whole. RR_E_NOT_EMPTY: something lies
+ * there already; nothing is overwritten. RR_E_CORRUPT: the snapshot is damaged. After any failure
+ * there is either no file or, after RR_E_CLOSED, perhaps a whole one. A new cluster is made of it
+ * by rr_group_options.restore_from. */
+int rr_backup(struct rr_group *group, const char *path, uint64_t tag);
 
 /* ---- leadership ---------------------------------------------------------- */
 
