@@ -149,7 +149,7 @@ int snapshot_restore_newest(struct rr_group *group, const struct rr_state_machin
     struct rr_snapshot_metadata wanted = {.index = group->log.snapshot->snapshot.metadata.index,
                                           .term = group->log.snapshot->snapshot.metadata.term};
     struct rr_error *why = &first;
-    int rc = 0;
+    int rc = 0, first_rc = 0;
     while (wanted.index) {
         rc = describe(group, &wanted, why);
         if (rc == 0)
@@ -157,6 +157,7 @@ int snapshot_restore_newest(struct rr_group *group, const struct rr_state_machin
         if (rc == 0 || !is_of_the_file(rc))
             break;
         engine_log(group->engine, ENGINE_LOG_ERROR, "%s", why->message);
+        first_rc = first_rc ? first_rc : rc;
         wanted.index = next_older(group, wanted.index);
         wanted.term = log_cache_term(&group->log, wanted.index);
         why = &later;
@@ -165,6 +166,8 @@ int snapshot_restore_newest(struct rr_group *group, const struct rr_state_machin
         return 0;
     if (!is_of_the_file(rc))
         return rr_fail(error, rc, "%s", why->message);
+    if (first_rc == RR_E_IO) /* the disk may answer another time */
+        return rr_fail(error, first_rc, "%s", first.message);
     return rr_fail(
         error, RR_E_CORRUPT,
         "%.350s; the log begins behind it, and no older one is good: replace this node by "
