@@ -14,6 +14,8 @@
 
 typedef unsigned long long ull;
 
+/* What all members must have in common with this node. */
+#define FEATURE_LEVEL_MEMBERS 2u
 /* A learner that lacks more of what is committed is not promoted. */
 #define LAG_ENTRIES_MAX 4096u
 
@@ -157,6 +159,22 @@ static int check_against_book(const struct rr_group *group, const struct rr_memb
     return check_learner(group, change->node, error);
 }
 
+/* A build that does not know members that come and go would neither dial a new one nor hand it the
+ * book. Of a member that was not heard of nothing is known: it may be what is to be removed. */
+static int check_builds(const struct rr_group *group, struct rr_error *error)
+{
+    const struct members *members = &group->members;
+    for (uint32_t i = 0; i < members->count; i++) {
+        uint64_t node = members->list[i].node;
+        uint32_t level = transport_peer_feature_level(group->engine->transport, node);
+        if (level != 0 && level < FEATURE_LEVEL_MEMBERS)
+            return rr_fail(error, RR_E_CONF_REFUSED,
+                           "node %llu runs a build that cannot change members: upgrade it first",
+                           (ull)node);
+    }
+    return 0;
+}
+
 /* Is an earlier change not in effect yet? A new leader does not know before its first entry is
  * applied (and so committed: Ongaro's correction of 2015 to single-server changes). */
 static bool has_change_in_flight(const struct rr_group *group)
@@ -265,7 +283,9 @@ static int change_now(struct rr_group *group, const struct change_call *call,
         return rr_fail(error, RR_E_NOT_LEADER, "this node does not lead");
     if (has_change_in_flight(group))
         return rr_fail(error, RR_E_CONF_IN_FLIGHT, "an earlier change is not in effect yet");
-    int rc = check_against_book(group, &call->change, error);
+    int rc = check_builds(group, error);
+    if (rc == 0)
+        rc = check_against_book(group, &call->change, error);
     return rc == 0 ? propose(group, call, error) : rc;
 }
 

@@ -28,6 +28,8 @@ rr_test(NAME test_force_cluster LABEL fast SOURCES test_force_cluster.c sim_clus
         LIBS rr_engine rr_sim)
 rr_test(NAME test_engine_events LABEL fast SOURCES test_engine_events.c sim_cluster.c
         LIBS rr_engine rr_sim)
+rr_test(NAME test_engine_group_members LABEL fast SOURCES test_engine_group_members.c groups_world.c
+        ../sim/chain_machine.c LIBS rr_engine rr_sim)
 rr_test(NAME test_engine_groups LABEL fast
         SOURCES test_engine_groups.c groups_world.c ../sim/chain_machine.c LIBS rr_engine rr_sim)
 rr_test(NAME test_engine_disk LABEL fast SOURCES test_engine_disk.c sim_cluster.c

@@ -316,7 +316,8 @@ struct rr_member_change {
  *   RR_E_NOT_LEADER       this node does not lead
  *   RR_E_CONF_IN_FLIGHT   an earlier change is not in effect yet, or this leader is too new to know
  *   RR_E_CONF_REFUSED     it makes no sense (unknown node, already a member, an id that was
- *                         removed, the last voter…); the log line says why
+ *                         removed, the last voter…), or a member runs a build that cannot follow
+ *                         it; the log line says why
  *   RR_E_LAGGING          the learner is not active or lacks more than 4096 committed entries
  *   RR_E_BUSY             leadership is being transferred, or the log takes no proposals
  *   RR_E_CLOSED           the group or engine is being closed, or has stopped
