@@ -16,6 +16,12 @@ foreach(backend uring posix)
             LIBS rr_engine Threads::Threads ARGS ${backend})
     set_tests_properties(test_engine_snapshot_${backend} PROPERTIES RUN_SERIAL TRUE)
 endforeach()
+if(NOT RR_SANITIZE) # which have memory of their own
+    rr_test(NAME test_engine_snapshot_memory LABEL io SOURCES test_engine_snapshot_memory.c engine_harness.c
+            LIBS rr_engine Threads::Threads)
+    add_test(NAME test_engine_snapshot_of_two_gigabytes COMMAND test_engine_snapshot_memory 2048)
+    set_tests_properties(test_engine_snapshot_of_two_gigabytes PROPERTIES LABELS long TIMEOUT 900 RUN_SERIAL TRUE)
+endif()
 rr_test(NAME test_engine_poison LABEL fast SOURCES test_engine_poison.c sim_cluster.c
         LIBS rr_engine rr_sim)
 rr_test(NAME test_engine_members LABEL fast SOURCES test_engine_members.c sim_cluster.c
