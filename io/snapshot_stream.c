@@ -248,29 +248,55 @@ int snapshot_streams_send(struct snapshot_streams *streams, const struct snapsho
     return 0;
 }
 
-void snapshot_streams_cancel(struct snapshot_streams *streams, uint64_t group, uint64_t to)
+void snapshot_streams_cancel_sends(struct snapshot_streams *streams, uint64_t group, uint64_t to)
 {
-    for (struct outgoing *at = streams->outgoing; at; at = at->next)
-        if (at->group == group && (to == RR_NONE || at->to == to))
-            transfer_end(&at->transfer, RR_E_CANCELED);
-    for (uint32_t i = 0; i < SNAPSHOT_TRANSFERS_MAX; i++) {
-        struct incoming *incoming = &streams->incoming[i];
-        if (to == RR_NONE && incoming->state != INCOMING_FREE && incoming->offer.group == group)
-            transfer_end(&incoming->transfer, RR_E_CANCELED);
+    for (struct outgoing *at = streams->outgoing; at; at = at->next) {
+        if (at->group != group || (to != RR_NONE && at->to != to))
+            continue;
+        transfer_end(&at->transfer, RR_E_CANCELED);
+        if (at->state == OUTGOING_OVER) /* nobody will try again */
+            at->transfer.status = RR_E_CANCELED;
     }
+}
+
+void snapshot_streams_cancel(struct snapshot_streams *streams, uint64_t group)
+{
+    snapshot_streams_cancel_sends(streams, group, RR_NONE);
+    for (uint32_t i = 0; i < SNAPSHOT_TRANSFERS_MAX; i++)
+        if (streams->incoming[i].offer.group == group)
+            transfer_end(&streams->incoming[i].transfer, RR_E_CANCELED);
+}
+
+uint64_t snapshot_streams_lowest_sent(const struct snapshot_streams *streams, uint64_t group)
+{
+    uint64_t lowest = UINT64_MAX;
+    for (const struct outgoing *at = streams->outgoing; at; at = at->next)
+        if (at->group == group)
+            lowest = rr_min_u64(lowest, at->index);
+    return lowest;
+}
+
+bool snapshot_streams_is_sending(const struct snapshot_streams *streams, uint64_t group,
+                                 uint64_t index)
+{
+    for (const struct outgoing *at = streams->outgoing; at; at = at->next)
+        if (at->group == group && at->index == index)
+            return true;
+    return false;
+}
+
+bool snapshot_streams_is_receiving(const struct snapshot_streams *streams, uint64_t group)
+{
+    for (uint32_t i = 0; i < SNAPSHOT_TRANSFERS_MAX; i++)
+        if (streams->incoming[i].offer.group == group)
+            return true;
+    return false;
 }
 
 bool snapshot_streams_is_idle(const struct snapshot_streams *streams, uint64_t group)
 {
-    for (const struct outgoing *at = streams->outgoing; at; at = at->next)
-        if (at->group == group)
-            return false;
-    for (uint32_t i = 0; i < SNAPSHOT_TRANSFERS_MAX; i++) {
-        const struct incoming *incoming = &streams->incoming[i];
-        if (incoming->state != INCOMING_FREE && incoming->offer.group == group)
-            return false;
-    }
-    return true;
+    return snapshot_streams_lowest_sent(streams, group) == UINT64_MAX &&
+           !snapshot_streams_is_receiving(streams, group);
 }
 
 /* ---- a turn -------------------------------------------------------------- */
@@ -291,12 +317,21 @@ static void report(struct snapshot_streams *streams, const struct outgoing *outg
     streams->options.on_sent(streams->options.ctx, &sent);
 }
 
+/* It is over: its place is free, and so are its window and its file. */
 static void let_go(struct snapshot_streams *streams, struct outgoing *outgoing)
 {
     if (outgoing->state == OUTGOING_WAITING)
         streams->waiting_count--;
-    else
+    else if (outgoing->state != OUTGOING_OVER)
         streams->send_places[outgoing->place] = false;
+    outgoing->state = OUTGOING_OVER;
+    transfer_fini(&outgoing->transfer);
+}
+
+static bool may_report(const struct snapshot_streams *streams, const struct outgoing *outgoing)
+{
+    int status = outgoing->transfer.status;
+    return status == 0 || status == RR_E_CANCELED || streams->now_ns >= outgoing->report_ns;
 }
 
 void snapshot_streams_receive(struct snapshot_streams *streams, uint64_t now_ns)
@@ -309,12 +344,14 @@ void snapshot_streams_receive(struct snapshot_streams *streams, uint64_t now_ns)
     for (struct outgoing **at = &streams->outgoing; *at;) {
         struct outgoing *outgoing = *at;
         outgoing_receive(outgoing);
-        if (!transfer_is_over(&outgoing->transfer)) {
+        bool is_over = transfer_is_over(&outgoing->transfer);
+        if (is_over)
+            let_go(streams, outgoing);
+        if (!is_over || !may_report(streams, outgoing)) {
             at = &outgoing->next;
             continue;
         }
         *at = outgoing->next;
-        let_go(streams, outgoing);
         report(streams, outgoing);
         outgoing_free(outgoing);
     }
@@ -412,7 +449,7 @@ void snapshot_streams_stats(const struct snapshot_streams *streams,
     *stats = streams->stats;
     stats->waiting = streams->waiting_count;
     for (const struct outgoing *at = streams->outgoing; at; at = at->next)
-        stats->sending += at->state != OUTGOING_WAITING;
+        stats->sending += at->state != OUTGOING_WAITING && at->state != OUTGOING_OVER;
     for (uint32_t i = 0; i < SNAPSHOT_TRANSFERS_MAX; i++)
         stats->receiving += streams->incoming[i].state != INCOMING_FREE;
     stats->window_bytes =

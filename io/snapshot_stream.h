@@ -30,9 +30,10 @@
 
 struct snapshot_streams;
 
-#define SNAPSHOT_WINDOW         4u   /* chunks read, travelling or being written */
-#define SNAPSHOT_TRANSFERS_MAX  16u  /* at a time, each way */
-#define SNAPSHOT_SENDS_WAIT_MAX 256u /* that wait for their turn */
+#define SNAPSHOT_WINDOW         4u                   /* chunks read, travelling or being written */
+#define SNAPSHOT_TRANSFERS_MAX  16u                  /* at a time, each way */
+#define SNAPSHOT_PACE_NS        UINT64_C(1000000000) /* between attempts that fail */
+#define SNAPSHOT_SENDS_WAIT_MAX 256u                 /* that wait for their turn */
 
 /* What the sender says first. Index and term are message->snapshot->metadata's; together with
  * `size` and `header_crc` they say whether two parts are of the very same file. */
@@ -81,7 +82,9 @@ struct snapshot_stream_options {
     int (*on_offer)(void *ctx, uint64_t from, const struct snapshot_offer *offer);
     /* The file is published; step offer->message. Borrowed during the call. Nonzero: refused. */
     int (*on_received)(void *ctx, uint64_t from, const struct snapshot_offer *offer);
-    /* Exactly once per accepted snapshot_streams_send, never from within it. */
+    /* Exactly once per accepted snapshot_streams_send, never from within it. A failure is told no
+     * sooner than SNAPSHOT_PACE_NS after it was asked for, since whoever hears of it tries again.
+     */
     void (*on_sent)(void *ctx, const struct snapshot_sent *sent);
 };
 
@@ -97,11 +100,20 @@ void snapshot_streams_free(struct snapshot_streams *streams);
  * already on its way to this node). */
 int snapshot_streams_send(struct snapshot_streams *streams, const struct snapshot_offer *offer,
                           const char *path);
-/* Ends transfers of the group, those to `to` (0: all, and incoming ones too): no longer leader,
- * peer removed, group closed. on_sent with RR_E_CANCELED follows later; parts are kept. */
-void snapshot_streams_cancel(struct snapshot_streams *streams, uint64_t group, uint64_t to);
+/* Ends transfers of the group: those to a peer (0: all; it does not lead any more), or all of them,
+ * incoming ones too (it is being closed). on_sent with RR_E_CANCELED follows later; parts are kept.
+ */
+void snapshot_streams_cancel_sends(struct snapshot_streams *streams, uint64_t group, uint64_t to);
+void snapshot_streams_cancel(struct snapshot_streams *streams, uint64_t group);
 /* Nothing of the group is open or running any more (its part and its worker jobs included). */
 bool snapshot_streams_is_idle(const struct snapshot_streams *streams, uint64_t group);
+/* Of the files of the group that are being sent the one of the lowest index; UINT64_MAX: none. */
+uint64_t snapshot_streams_lowest_sent(const struct snapshot_streams *streams, uint64_t group);
+/* Is this one among them? */
+bool snapshot_streams_is_sending(const struct snapshot_streams *streams, uint64_t group,
+                                 uint64_t index);
+/* Has an offer for the group been taken whose end is not known yet? */
+bool snapshot_streams_is_receiving(const struct snapshot_streams *streams, uint64_t group);
 
 /* Start of a turn, behind transport_receive: what workers and time brought. All callbacks come from
  * here, and may call anything here but snapshot_streams_free, _receive and _flush. */

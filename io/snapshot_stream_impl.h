@@ -43,7 +43,7 @@ struct transfer {
 };
 
 /*     WAITING ──> CONNECTING ──> GREETING ──> LISTENING ──> OFFERING ──> STREAMING
- *        └────────────┴─────────────┴────────────┴─────────────┴────────────┴──> ending, gone
+ *        └────────────┴─────────────┴────────────┴─────────────┴────────────┴──> ending ──> OVER
  *
  * It waits: in WAITING for a place; in CONNECTING and GREETING for `out`; in LISTENING for hello,
  * in OFFERING for the offset, in STREAMING for PROGRESS and RESULT, all by `in`; there also for
@@ -55,6 +55,7 @@ enum outgoing_state {
     OUTGOING_LISTENING,
     OUTGOING_OFFERING,
     OUTGOING_STREAMING,
+    OUTGOING_OVER, /* only to be reported */
 };
 
 struct outgoing {
@@ -65,6 +66,7 @@ struct outgoing {
     struct io_address address;
     uint64_t group, to, index, term;
     uint64_t size;
+    uint64_t report_ns; /* a failure is not told before */
     char *path;
     int file;                   /* opened by the first job; -1 */
     uint64_t begun;             /* offset at which this attempt began */

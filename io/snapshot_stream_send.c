@@ -246,7 +246,8 @@ void outgoing_receive(struct outgoing *outgoing)
         else
             outgoing->read++;
     }
-    if (outgoing->state != OUTGOING_WAITING && transfer_is_late(transfer))
+    bool is_running = outgoing->state != OUTGOING_WAITING && outgoing->state != OUTGOING_OVER;
+    if (is_running && transfer_is_late(transfer))
         transfer_end(transfer, RR_E_DEADLINE);
 }
 
@@ -267,6 +268,8 @@ void outgoing_flush(struct outgoing *outgoing)
 uint64_t outgoing_deadline(const struct outgoing *outgoing)
 {
     const struct transfer *transfer = &outgoing->transfer;
+    if (outgoing->state == OUTGOING_OVER)
+        return outgoing->report_ns;
     if (transfer->is_ending) /* the last completion wakes us, unless there is none to come */
         return transfer->in.is_busy || transfer->out.is_busy || transfer->is_working ? UINT64_MAX
                                                                                      : 0;
@@ -331,6 +334,7 @@ struct outgoing *outgoing_new(struct snapshot_streams *streams, const struct sna
         .index = offer->message->snapshot->metadata.index,
         .term = offer->message->snapshot->metadata.term,
         .size = offer->size,
+        .report_ns = streams->transport->now_ns + SNAPSHOT_PACE_NS,
         .path = strdup(path),
         .file = -1,
     };

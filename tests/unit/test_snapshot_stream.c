@@ -266,6 +266,7 @@ static void test_what_the_receiver_says_no_to_is_reported(void)
     start(5, 2);
     struct stream_node *from = node_of(1), *to = node_of(2);
     struct stream_file file = stream_file_make(from, 5, 100, FILE_BYTES);
+    uint64_t since = sim_now(world.sim);
     const int verdicts[] = {RR_E_NOT_FOUND, RR_E_SNAP_OUT_OF_DATE, RR_E_BUSY};
     for (uint32_t i = 0; i < RR_ARRAY_SIZE(verdicts); i++) {
         to->offer_result = verdicts[i];
@@ -274,10 +275,17 @@ static void test_what_the_receiver_says_no_to_is_reported(void)
         CHECK(last_sent(from)->status == verdicts[i] && last_sent(from)->bytes == 0);
     }
     CHECK(!stream_part_is_at(to, &file) && stream_node_stats(to).refused == 3);
+    CHECK(sim_now(world.sim) - since >= 3 * SNAPSHOT_PACE_NS); /* and not at once */
+    CHECK(stream_file_send(from, &file, 2, 9) == 0);
+    stream_world_pass(&world, SNAPSHOT_PACE_NS / 2);
+    CHECK(from->sent_count == 3 && snapshot_streams_is_sending(from->streams, 5, 100));
+    snapshot_streams_cancel(from->streams, 5); /* who closes the group does not wait for that */
+    CHECK(stream_world_wait(&world, from, 4, 10 * MS) && last_sent(from)->status == RR_E_CANCELED);
+    CHECK(snapshot_streams_is_idle(from->streams, 5));
     to->offer_result = 0;
     to->received_result = RR_E_SNAP_OUT_OF_DATE;
     CHECK(stream_file_send(from, &file, 2, 9) == 0);
-    CHECK(stream_world_wait(&world, from, 4, 5 * SECOND));
+    CHECK(stream_world_wait(&world, from, 5, 5 * SECOND));
     CHECK(last_sent(from)->status == RR_E_SNAP_OUT_OF_DATE && to->received == 1);
     CHECK(stream_file_send(from, &file, 9, 9) == RR_E_NOT_FOUND);
     stream_node_kill(to);
@@ -399,23 +407,24 @@ static void test_canceled_transfer_ends_on_both_sides(void)
     struct stream_node *from = node_of(1), *to = node_of(2);
     struct stream_file file = stream_file_make(from, 5, 100, FILE_BYTES);
     CHECK(stream_file_send(from, &file, 2, 9) == 0);
-    snapshot_streams_cancel(from->streams, 5, 2); /* before it began */
+    snapshot_streams_cancel_sends(from->streams, 5, 2); /* before it began */
     CHECK(from->sent_count == 0);
     CHECK(stream_world_wait(&world, from, 1, SECOND));
     CHECK(last_sent(from)->status == RR_E_CANCELED && to->offers == 0);
     CHECK(stream_file_send(from, &file, 2, 9) == 0);
     wait_for_bytes(to, STREAM_CHUNK);
-    snapshot_streams_cancel(from->streams, 5, 3);
-    snapshot_streams_cancel(from->streams, 6, RR_NONE);
+    snapshot_streams_cancel_sends(from->streams, 5, 3);
+    snapshot_streams_cancel(from->streams, 6);
     stream_world_pass(&world, MS);
     CHECK(from->sent_count == 1);
-    snapshot_streams_cancel(from->streams, 5, RR_NONE);
+    snapshot_streams_cancel_sends(from->streams, 5, RR_NONE);
     stream_world_pass(&world, SECOND);
     CHECK(last_sent(from)->status == RR_E_CANCELED && from->sent_count == 2);
     CHECK(snapshot_streams_is_idle(to->streams, 5) && stream_part_is_at(to, &file));
     CHECK(stream_file_send(from, &file, 2, 9) == 0);
     wait_for_bytes(to, 3 * STREAM_CHUNK);
-    snapshot_streams_cancel(to->streams, 5, RR_NONE); /* the group is being closed there */
+    CHECK(snapshot_streams_is_receiving(to->streams, 5));
+    snapshot_streams_cancel(to->streams, 5); /* the group is being closed there */
     stream_world_pass(&world, SECOND);
     CHECK(last_sent(from)->status == RR_E_CLOSED && from->sent_count == 3);
     CHECK(to->received == 0 && to->parts_open == 0);
