@@ -2,6 +2,7 @@
 #include "engine/config.h"
 
 #include "io/address.h"
+#include "io/snapshot_stream.h"
 #include "proto/base.h"
 
 #include <string.h>
@@ -36,6 +37,8 @@ static const struct limit engine_limits[] = {
     LIMIT(rr_engine_options, log_cache_bytes, 256 * MIB, 64 * KIB, 64 * GIB),
     LIMIT(rr_engine_options, memory_bytes_max, 2 * GIB, 64 * MIB, 1024 * GIB),
     LIMIT(rr_engine_options, peer_queue_bytes_max, 4 * MIB, 64 * KIB, 1 * GIB),
+    LIMIT(rr_engine_options, snapshot_send_bytes_per_second, 64 * MIB, 64 * KIB, 16 * GIB),
+    LIMIT(rr_engine_options, snapshot_sends_max, 2, 1, SNAPSHOT_TRANSFERS_MAX),
 };
 
 static const struct limit group_limits[] = {

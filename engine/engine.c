@@ -216,7 +216,9 @@ static int open_transport(struct rr_engine *engine, struct rr_error *error)
     int rc = io_address_parse(given->listen, &options.listen, error);
     if (rc == 0 && given->advertise)
         rc = io_address_parse(given->advertise, &options.advertise, error);
-    return rc == 0 ? transport_open(&options, &engine->transport, error) : rc;
+    if (rc == 0)
+        rc = transport_open(&options, &engine->transport, error);
+    return rc == 0 ? snapshot_transfers_open(engine, error) : rc;
 }
 
 static int start_loop(struct rr_engine *engine, struct rr_error *error)
@@ -273,6 +275,7 @@ static void free_parts(struct rr_engine *engine)
 {
     struct io *io = engine->io;
     stop_workers(engine);
+    snapshot_streams_free(engine->streams);
     if (engine->transport) /* before the groups: what it still meant to send lies in their logs */
         transport_free(engine->transport);
     free_groups(engine);

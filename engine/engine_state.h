@@ -14,6 +14,7 @@
 #include "engine/peers.h"
 #include "engine/registry.h"
 #include "io/identity.h"
+#include "io/snapshot_stream.h"
 #include "io/transport.h"
 #include "io/wal.h"
 
@@ -44,6 +45,7 @@ struct rr_engine {
     uint64_t core_seed;
     struct wal *wal;
     struct transport *transport;
+    struct snapshot_streams *streams;
     struct io_worker *snapshot_worker; /* all work of snapshot files, in slices */
     struct peers peers;
     struct registry registry;
@@ -88,6 +90,9 @@ bool loop_turn(void *ctx, uint64_t now_ns, uint64_t *deadline_ns);
 /* The transport's handlers. */
 int loop_on_message(void *ctx, uint64_t from, uint64_t group, const struct rr_message *message);
 void loop_on_peer_down(void *ctx, uint64_t node);
+/* A MsgSnap whose file was received and published. RR_E_MALFORMED, or why it is not taken. */
+int loop_on_snapshot_file(struct rr_engine *engine, uint64_t from,
+                          const struct snapshot_offer *offer);
 
 /* A rare line for humans; cold. */
 enum { ENGINE_LOG_INFO = 1, ENGINE_LOG_WARN = 2, ENGINE_LOG_ERROR = 3 };

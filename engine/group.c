@@ -135,6 +135,7 @@ void group_halt(struct rr_group *group, int error)
     reads_close(&group->reads);
     group_note_lead(group, RR_NONE, group->staged.term);
     group_fail_all(group, RR_E_CLOSED);
+    snapshot_cancel_transfers(group);
     engine_watch_health(group->engine);
 }
 

@@ -211,7 +211,8 @@ void snapshot_capture(struct rr_group *group);
 void snapshot_send_message(struct rr_group *group, const struct rr_message *message);
 /* A MsgSnap came and is about to be stepped: what it brings is kept until the core has decided, by
  * the end of the turn. RR_E_NO_MEMORY. */
-int snapshot_arrives(struct rr_group *group, const struct rr_message *message);
+int snapshot_arrives(struct rr_group *group, const struct rr_message *message,
+                     const struct snapshot_offer *offer);
 /* The core wants the one it accepted. */
 struct log_snapshot *snapshot_take_arrived(struct rr_group *group,
                                            const struct rr_snapshot_metadata *metadata);

@@ -4,6 +4,7 @@
  *
  *      commands of other threads
  *      transport_receive     messages are checked at the border and stepped
+ *      snapshot_streams_…    so are those whose files have arrived
  *      each busy group       applied batches, ticks, released responses, proposals, Readys
  *      wal_flush             one durable write for all of them, if one may start
  *      transport_flush       at most one send per peer
@@ -92,14 +93,12 @@ static bool is_of_outsider(struct rr_group *group, const struct rr_message *mess
     }
 }
 
-int loop_on_message(void *ctx, uint64_t from, uint64_t group_id, const struct rr_message *message)
+/* `offer`: of the file in which a MsgSnap's snapshot lies; NULL: in the message. */
+static int take_message(struct rr_group *group, uint64_t from, const struct rr_message *message,
+                        const struct snapshot_offer *offer)
 {
-    struct rr_engine *engine = ctx;
-    struct rr_group *group = id_map_find(&engine->groups, group_id);
+    struct rr_engine *engine = group->engine;
     const char *reason = "a message that no peer sends";
-    engine->messages_received++;
-    if (!group || group->error)
-        return 0; /* not open (yet or any more): as if it was lost */
     engine_touch(engine, group);
     if (is_of_outsider(group, message))
         return 0;
@@ -122,10 +121,29 @@ int loop_on_message(void *ctx, uint64_t from, uint64_t group_id, const struct rr
     struct rr_message offered = *message;
     if (offered.entry_count && !may_log_received(group))
         offered.entry_count = 0;
-    if (RR_UNLIKELY(message->type == RR_MSG_SNAP) && snapshot_arrives(group, message) != 0)
+    if (RR_UNLIKELY(message->type == RR_MSG_SNAP) && snapshot_arrives(group, message, offer) != 0)
         return 0;                                  /* as if it was lost */
     (void)rr_raw_node_step(group->node, &offered); /* what the core ignores is no event */
     return 0;
+}
+
+int loop_on_message(void *ctx, uint64_t from, uint64_t group_id, const struct rr_message *message)
+{
+    struct rr_engine *engine = ctx;
+    struct rr_group *group = id_map_find(&engine->groups, group_id);
+    engine->messages_received++;
+    if (!group || group->error)
+        return 0; /* not open (yet or any more): as if it was lost */
+    return take_message(group, from, message, NULL);
+}
+
+int loop_on_snapshot_file(struct rr_engine *engine, uint64_t from,
+                          const struct snapshot_offer *offer)
+{
+    struct rr_group *group = id_map_find(&engine->groups, offer->group);
+    if (!group || group->error)
+        return RR_E_CLOSED;
+    return take_message(group, from, offer->message, offer);
 }
 
 void loop_on_peer_down(void *ctx, uint64_t node)
@@ -372,6 +390,7 @@ bool loop_turn(void *ctx, uint64_t now_ns, uint64_t *deadline_ns)
     touch_called(engine); /* before a command can end a group that was called */
     run_commands(engine);
     transport_receive(engine->transport, now_ns);
+    snapshot_streams_receive(engine->streams, now_ns);
     peers_release(&engine->peers, engine->wal, engine->transport);
     if (now_ns >= engine->next_tick_ns) {
         engine_watch_disk(engine, now_ns);
@@ -385,6 +404,7 @@ bool loop_turn(void *ctx, uint64_t now_ns, uint64_t *deadline_ns)
     rewrite_wanted(engine);
     uint64_t deadline = rr_min_u64(turn_groups(engine, now_ns), engine->next_tick_ns);
     deadline = rr_min_u64(deadline, wal_flush(engine->wal, now_ns));
+    deadline = rr_min_u64(deadline, snapshot_streams_flush(engine->streams, now_ns));
     deadline = rr_min_u64(deadline, transport_flush(engine->transport, now_ns));
     if (RR_UNLIKELY(engine->phase != ENGINE_RUNNING))
         deadline = rr_min_u64(deadline, advance_close(engine, now_ns));

@@ -270,8 +270,10 @@ static void fail_uncommitted(struct rr_group *group)
 static void note_soft_state(struct rr_group *group, const struct rr_soft_state *soft)
 {
     struct rr_engine *engine = group->engine;
-    if (soft->raft_state != RR_STATE_LEADER)
+    if (soft->raft_state != RR_STATE_LEADER) {
         fail_uncommitted(group);
+        snapshot_cancel_sends(group);
+    }
     bool is_new_leader = soft->raft_state == RR_STATE_LEADER && group->role != RR_STATE_LEADER;
     group->role = soft->raft_state;
     group->status.published_ns = 0; /* tell readers soon */

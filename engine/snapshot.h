@@ -138,6 +138,14 @@ void snapshot_requests_fail_waiting(struct rr_group *group, int status);
 void snapshot_requests_fail(struct rr_group *group, int status);
 void snapshot_requests_fini(struct rr_group *group);
 
+/* ---- transfers ----------------------------------------------------------- */
+
+/* Files between this engine and others. After the transport was opened. */
+int snapshot_transfers_open(struct rr_engine *engine, struct rr_error *error);
+/* The group does not lead any more, or nobody is to have anything of it. */
+void snapshot_cancel_sends(struct rr_group *group);
+void snapshot_cancel_transfers(struct rr_group *group);
+
 /* ---- all of it ----------------------------------------------------------- */
 
 struct group_snapshots {

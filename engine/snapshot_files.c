@@ -175,6 +175,7 @@ static bool is_used(const struct rr_group *group, uint64_t index)
             return true;
     return index == group->log.snapshot->snapshot.metadata.index || is_second(group, index) ||
            snapshot_requests_use(group, index) || is_held(&group->held, index) ||
+           snapshot_streams_is_sending(group->engine->streams, group->options.group_id, index) ||
            (snapshots->restore.snapshot &&
             snapshots->restore.snapshot->snapshot.metadata.index == index);
 }

@@ -18,15 +18,18 @@
 
 /* ---- what was taken ------------------------------------------------------ */
 
-/* The first entry that stays. */
+/* The first entry that stays: also what a node lacks to which an older file is being sent. */
 static uint64_t first_kept(const struct rr_group *group, uint64_t index)
 {
     uint64_t trailing = group->options.trailing_entries;
+    uint64_t sent = snapshot_streams_lowest_sent(group->engine->streams, group->options.group_id);
     uint64_t first = index + 1;
     if (group->snapshots.keeps_no_trail)
         return first;
+    if (sent < index)
+        first = sent + 1;
     if (trailing)
-        first -= rr_min_u64(trailing, index);
+        first = rr_min_u64(first, index + 1 - rr_min_u64(trailing, index));
     else if (group->snapshots.trail_index)
         first = rr_min_u64(group->snapshots.trail_index, first);
     return rr_max_u64(first, group->log.first);
@@ -152,9 +155,12 @@ static bool has_news(const struct rr_group *group)
     return now > newest || (now == newest && snapshot_file_is_lost(group));
 }
 
+/* Not while one is received: it will be newer, and both could be of the same index. */
 static bool may_start(const struct rr_group *group)
 {
-    return has_news(group) && !group->error && group->snapshots.take.phase == TAKE_IDLE &&
+    return has_news(group) &&
+           !snapshot_streams_is_receiving(group->engine->streams, group->options.group_id) &&
+           !group->error && group->snapshots.take.phase == TAKE_IDLE &&
            group->snapshots.restore.phase == RESTORE_IDLE &&
            (group->snapshots.failure == 0 || group->engine->now_ns >= group->snapshots.retry_ns);
 }
@@ -199,7 +205,8 @@ bool snapshots_are_quiet(const struct rr_group *group)
 {
     const struct group_snapshots *snapshots = &group->snapshots;
     return snapshots->take.phase == TAKE_IDLE && snapshots->restore.phase != RESTORE_RUNNING &&
-           snapshots->files.removals == 0 && !snapshots->requests;
+           snapshots->files.removals == 0 && !snapshots->requests &&
+           snapshot_streams_is_idle(group->engine->streams, group->options.group_id);
 }
 
 void snapshots_fini(struct rr_group *group)

@@ -1,39 +1,113 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Snapshots to and from other nodes. One that is small travels inside MsgSnap. The group's metadata
- * is the message's context, either way.
+ * Snapshots to and from other nodes. One that is small travels inside MsgSnap; the file of a larger
+ * one over a connection of its own (io/snapshot_stream.h), and MsgSnap without data with it, to be
+ * stepped when the file is here. The group's metadata is the message's context, either way.
+ *
+ * While a file is under way the core's progress for that node stays where it is (it waits for a
+ * report), the file is kept, and so is the log behind it, unless room is short. Failure path: the
+ * core hears of it and asks again, at the pace of the streams.
  */
 #include "engine/group.h"
 
+#include "io/snapshot_part.h"
 #include "proto/base.h"
+
+/* Several groups may be behind at a time; each that is received holds a window and a thread. */
+#define RECEIVES_MAX 4u
+
+/* ---- to others ----------------------------------------------------------- */
+
+static int send_file(struct rr_group *group, const struct rr_message *message,
+                     const struct log_snapshot *snapshot)
+{
+    char path[FILE_PATH_SIZE];
+    const struct rr_snapshot bare = {.metadata = snapshot->snapshot.metadata};
+    struct rr_message whole = *message;
+    whole.snapshot = &bare;
+    whole.context = snapshot->group_data;
+    whole.context_size = snapshot->group_data_size;
+    const struct snapshot_offer offer = {.group = group->options.group_id,
+                                         .size = snapshot->file.file_bytes,
+                                         .header_crc = snapshot->file.head_crc,
+                                         .message = &whole};
+    if (snapshot_file_is_lost(group))
+        return RR_E_SNAPSHOT_TEMPORARILY_UNAVAILABLE;
+    int rc = snapshot_path(group, bare.metadata.index, path, NULL);
+    return rc == 0 ? snapshot_streams_send(group->engine->streams, &offer, path) : rc;
+}
+
+static int send_inline(struct rr_group *group, const struct rr_message *message,
+                       const struct log_snapshot *snapshot)
+{
+    struct rr_message whole = *message;
+    whole.context = snapshot->group_data;
+    whole.context_size = snapshot->group_data_size;
+    return transport_send(group->engine->transport, group->options.group_id, &whole);
+}
 
 void snapshot_send_message(struct rr_group *group, const struct rr_message *message)
 {
-    struct rr_engine *engine = group->engine;
     const struct log_snapshot *snapshot = group->log.snapshot;
     int rc = RR_E_SNAP_OUT_OF_DATE; /* replaced since the core looked: it will ask again */
     /* Who is no member as of a snapshot ignores it: there has to be a newer one. */
     bool is_known = membership_is_in(&snapshot->snapshot.metadata.conf_state, message->to);
+    bool is_file = snapshot->kind == LOG_SNAPSHOT_FILE;
     group->must_snapshot |= !is_known;
-    if (is_known && snapshot->kind == LOG_SNAPSHOT_INLINE &&
-        snapshot->snapshot.metadata.index == message->snapshot->metadata.index) {
-        struct rr_message whole = *message;
-        whole.context = snapshot->group_data;
-        whole.context_size = snapshot->group_data_size;
-        rc = transport_send(engine->transport, group->options.group_id, &whole);
-    }
-    engine->messages_sent += rc == 0;
-    /* What was handed to the connection counts as sent: if it is lost with it, the probe that
-     * follows is rejected and it is sent again. */
-    rr_raw_node_report_snapshot(group->node, message->to, rc != 0);
+    if (is_known && snapshot->kind != LOG_SNAPSHOT_NONE &&
+        snapshot->snapshot.metadata.index == message->snapshot->metadata.index)
+        rc = is_file ? send_file(group, message, snapshot) : send_inline(group, message, snapshot);
+    group->engine->messages_sent += rc == 0;
+    /* What was handed to the message connection counts as sent: if it is lost with it, the probe
+     * that follows is rejected and it is sent again. */
+    if (rc != 0 || !is_file)
+        rr_raw_node_report_snapshot(group->node, message->to, rc != 0);
 }
 
-int snapshot_arrives(struct rr_group *group, const struct rr_message *message)
+static void on_sent(void *ctx, const struct snapshot_sent *sent)
 {
-    struct log_snapshot brought = {.kind = LOG_SNAPSHOT_INLINE,
+    struct rr_engine *engine = ctx;
+    struct rr_group *group = id_map_find(&engine->groups, sent->group);
+    bool is_known = sent->status == RR_E_CANCELED;
+    if (!is_known)
+        engine_log(engine, sent->status == 0 ? ENGINE_LOG_INFO : ENGINE_LOG_WARN,
+                   "group %llu: the snapshot of index %llu to node %llu: %s; %llu bytes",
+                   (unsigned long long)sent->group, (unsigned long long)sent->index,
+                   (unsigned long long)sent->to,
+                   sent->status == 0 ? "it is there" : rr_err_sentence(sent->status),
+                   (unsigned long long)sent->bytes);
+    if (!group || group->error)
+        return;
+    rr_raw_node_report_snapshot(group->node, sent->to, sent->status != 0);
+    engine_touch(engine, group);
+}
+
+void snapshot_cancel_sends(struct rr_group *group)
+{
+    snapshot_streams_cancel_sends(group->engine->streams, group->options.group_id, RR_NONE);
+}
+
+void snapshot_cancel_transfers(struct rr_group *group)
+{
+    snapshot_streams_cancel(group->engine->streams, group->options.group_id);
+}
+
+/* ---- from others --------------------------------------------------------- */
+
+int snapshot_arrives(struct rr_group *group, const struct rr_message *message,
+                     const struct snapshot_offer *offer)
+{
+    struct log_snapshot brought = {.kind = offer ? LOG_SNAPSHOT_FILE : LOG_SNAPSHOT_INLINE,
                                    .snapshot = *message->snapshot,
                                    .group_data = message->context,
                                    .group_data_size = message->context_size};
+    if (offer) {
+        brought.file.file_bytes = offer->size;
+        brought.file.head_crc = offer->header_crc;
+        int rc = snapshot_files_note(group, message->snapshot->metadata.index);
+        if (rc != 0)
+            return rc;
+    }
     struct log_snapshot *snapshot = log_snapshot_new(&brought);
     if (!snapshot)
         return RR_E_NO_MEMORY;
@@ -62,4 +136,112 @@ void snapshot_drop_arrived(struct rr_group *group)
         group->snapshots.arrived = snapshot->next;
         log_snapshot_put(snapshot);
     }
+}
+
+/* Who is as far as that already says so, and needs no file for it: the core looks at nothing else
+ * of such a message. */
+static int on_offer(void *ctx, uint64_t from, const struct snapshot_offer *offer)
+{
+    struct rr_engine *engine = ctx;
+    struct rr_group *group = id_map_find(&engine->groups, offer->group);
+    if (!group || group->error)
+        return RR_E_NOT_FOUND;
+    struct rr_basic_status core;
+    rr_raw_node_basic_status(group->node, &core);
+    if (offer->message->term < core.hard_state.term)
+        return RR_E_SNAP_OUT_OF_DATE;
+    if (offer->message->snapshot->metadata.index > core.hard_state.commit)
+        return group->snapshots.restore.phase == RESTORE_IDLE ? 0 : RR_E_BUSY;
+    int rc = loop_on_message(engine, from, offer->group, offer->message);
+    return rc != 0 ? rc : RR_E_SNAP_OUT_OF_DATE;
+}
+
+static int on_received(void *ctx, uint64_t from, const struct snapshot_offer *offer)
+{
+    return loop_on_snapshot_file(ctx, from, offer);
+}
+
+/* ---- parts, on the streams' workers -------------------------------------- */
+
+struct sweep {
+    struct rr_engine *engine;
+    const struct snapshot_offer *offer;
+};
+
+/* What was left of another attempt of the group is worth its room no more. */
+static void remove_other_part(void *ctx, const char *name)
+{
+    struct sweep *sweep = ctx;
+    struct io *io = sweep->engine->io;
+    char path[FILE_PATH_SIZE];
+    uint64_t group, index;
+    if (snapshot_file_parse_name(name, &group, &index) == SNAPSHOT_NAME_RECEIVED &&
+        group == sweep->offer->group && index != sweep->offer->message->snapshot->metadata.index &&
+        file_path_join(path, sweep->engine->dir, name, NULL) == 0)
+        (void)io->ops->unlink(io, path);
+}
+
+static int part_open(void *ctx, const struct snapshot_offer *offer, void **part, uint64_t *offset)
+{
+    struct rr_engine *engine = ctx;
+    const struct rr_snapshot_metadata *metadata = &offer->message->snapshot->metadata;
+    struct sweep sweep = {.engine = engine, .offer = offer};
+    char path[FILE_PATH_SIZE], name[SNAPSHOT_NAME_SIZE];
+    snapshot_file_name(name, offer->group, metadata->index, SNAPSHOT_NAME_PUBLISHED);
+    int rc = file_path_join(path, engine->dir, name, NULL);
+    if (rc != 0)
+        return rc;
+    (void)engine->io->ops->list(engine->io, engine->dir, remove_other_part, &sweep);
+    const struct snapshot_part_options options = {.io = engine->io,
+                                                  .path = path,
+                                                  .cluster = engine->options.cluster_id,
+                                                  .group = offer->group,
+                                                  .index = metadata->index,
+                                                  .term = metadata->term,
+                                                  .file_bytes = offer->size,
+                                                  .head_crc = offer->header_crc};
+    struct snapshot_part *made = NULL;
+    rc = snapshot_part_open(&options, &made, offset, NULL);
+    *part = made;
+    return rc;
+}
+
+static int part_write(void *ctx, void *part, uint64_t offset, const void *bytes, uint32_t size)
+{
+    (void)ctx;
+    return snapshot_part_write(part, offset, bytes, size, NULL);
+}
+
+static int part_publish(void *ctx, void *part)
+{
+    (void)ctx;
+    return snapshot_part_publish(part, NULL);
+}
+
+static void part_close(void *ctx, void *part, bool keep)
+{
+    (void)ctx;
+    snapshot_part_close(part, keep);
+}
+
+/* ---- both ---------------------------------------------------------------- */
+
+int snapshot_transfers_open(struct rr_engine *engine, struct rr_error *error)
+{
+    const struct snapshot_stream_options options = {
+        .io = engine->io,
+        .transport = engine->transport,
+        .send_bytes_per_second = engine->options.snapshot_send_bytes_per_second,
+        .sends_max = engine->options.snapshot_sends_max,
+        .receives_max = RECEIVES_MAX,
+        .ctx = engine,
+        .part_open = part_open,
+        .part_write = part_write,
+        .part_publish = part_publish,
+        .part_close = part_close,
+        .on_offer = on_offer,
+        .on_received = on_received,
+        .on_sent = on_sent,
+    };
+    return snapshot_streams_open(&options, &engine->streams, error);
 }

@@ -122,6 +122,15 @@ static void make_changes(struct plan *p)
     p->damage = p->lost_writes = p->rollbacks = p->wipes = false;
 }
 
+/* Some in files, which travel by themselves. */
+static void make_snapshots(struct plan *p)
+{
+    struct sim_stream s = stream_make(p->seed, 0x5a4f);
+    if (stream_chance(&s, 1, 3))
+        p->snapshot_bytes = (uint32_t)PICK(&s, 70 * KIB, 300 * KIB, 600 * KIB);
+    p->engine.snapshot_send_bytes_per_second = PICK(&s, 1024 * KIB, 4096 * KIB, 65536 * KIB);
+}
+
 void plan_make(struct plan *plan, uint64_t seed)
 {
     struct sim_stream s = stream_make(seed, 0x9141);
@@ -129,8 +138,7 @@ void plan_make(struct plan *plan, uint64_t seed)
     *plan = (struct plan){.seed = seed};
     plan->node_count = (uint32_t)PICK(&s, 1, 3, 3, 3, 3, 5, 5);
     make_limits(plan, &s);
-    if (plan->node_count == 1 && flip(&s))
-        plan->snapshot_bytes = (uint32_t)PICK(&s, 70 * KIB, 300 * KIB, 600 * KIB);
+    make_snapshots(plan);
     make_faults(plan, &s);
     make_clients(plan, &s);
     make_readers(plan);

@@ -150,6 +150,10 @@ struct rr_engine_options {
     /* All that grows with load stays within this: log, transport and snapshots have fixed parts of
      * it (rr_group_status.memory), groups share the rest; one that does not fit is not opened. */
     uint64_t memory_bytes_max;
+    /* Snapshots that lie in files, on their way to other nodes: of all of them together, and how
+     * many at a time; the others wait. */
+    uint64_t snapshot_send_bytes_per_second;
+    uint32_t snapshot_sends_max;
 };
 
 int rr_engine_open(const struct rr_engine_options *options, struct rr_engine **engine,
