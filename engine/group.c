@@ -77,9 +77,7 @@ void group_stop_worker(struct rr_group *group)
 void group_adopt(struct rr_engine *engine, struct command *command)
 {
     struct rr_group *group = RR_CONTAINER_OF(command, struct rr_group, open_command);
-    struct wal_stats stats;
-    wal_stats(engine->wal, &stats);
-    group->snapshots.padded_bytes = stats.padded_bytes;
+    group->snapshots.padded_bytes = wal_group_bytes(engine->wal, group->options.group_id);
     group->reads.began_ns = group->leaderless_ns = engine->now_ns;
     int rc = start_worker(group);
     if (rc == 0)

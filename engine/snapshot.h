@@ -155,7 +155,7 @@ struct group_snapshots {
     struct snapshot_request *requests;
     struct log_snapshot *arrived; /* a list: given to the core in this turn */
     uint64_t state_seq;           /* the write of the group's newest state section */
-    uint64_t padded_bytes;        /* the WAL's when the newest snapshot was taken */
+    uint64_t padded_bytes;        /* the group's in the WAL when the newest snapshot was taken */
     uint64_t trail_index;         /* where the last quarter before the next one began; 0: not yet */
     bool keeps_no_trail;          /* the next one: room is short */
     int failure;                  /* why the last attempt to take one failed, or 0 */

@@ -167,10 +167,9 @@ static bool may_start(const struct rr_group *group)
 
 void group_snapshot_policy(struct rr_group *group)
 {
-    struct wal_stats stats;
-    wal_stats(group->engine->wal, &stats);
+    uint64_t padded_bytes = wal_group_bytes(group->engine->wal, group->options.group_id);
     if (group->snapshots.take.phase == TAKE_ENDED)
-        finish(group, stats.padded_bytes);
+        finish(group, padded_bytes);
     bool wants_rewrite = group->must_rewrite && !group->error && !group_rewrite(group);
     group->must_rewrite = false;
     if (wants_rewrite && !has_news(group) && !group->error)
@@ -179,7 +178,7 @@ void group_snapshot_policy(struct rr_group *group)
     if (is_ending) {
         group->snapshots.take.is_canceled = true;
         snapshot_requests_fail(group, RR_E_CLOSED);
-    } else if (is_due(group, stats.padded_bytes - group->snapshots.padded_bytes, wants_rewrite) &&
+    } else if (is_due(group, padded_bytes - group->snapshots.padded_bytes, wants_rewrite) &&
                may_start(group)) {
         snapshot_take_start(group);
     }

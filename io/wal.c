@@ -197,6 +197,12 @@ uint64_t wal_block_bytes(const struct wal *wal)
     return log_block_pool_referenced_bytes(wal->pool);
 }
 
+uint64_t wal_group_bytes(const struct wal *wal, uint64_t group)
+{
+    uint32_t place = wal_live_find(&wal->live, group);
+    return place == UINT32_MAX ? 0 : wal->live.groups[place].padded_bytes;
+}
+
 void wal_stats(const struct wal *wal, struct wal_stats *stats)
 {
     const struct wal_segments *segments = &wal->segments;

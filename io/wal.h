@@ -185,6 +185,10 @@ bool wal_run_crc(const struct rr_block *block, const uint8_t *bytes, uint32_t si
  * references the engine keeps. */
 uint64_t wal_block_bytes(const struct wal *wal);
 
+/* What the group has put on disk in this boot: its sections, and header and padding of the writes
+ * in which it was the first. */
+uint64_t wal_group_bytes(const struct wal *wal, uint64_t group);
+
 struct wal_stats {
     uint64_t write_count; /* durable writes submitted */
     uint64_t entry_count;

@@ -40,11 +40,12 @@ struct wal_group {
     uint64_t first_index;   /* of the newest accounted state; 0: none yet */
     uint64_t state_segment; /* where that is; 0: none yet */
     uint64_t state_bytes;
-    uint64_t term, vote; /* of the newest staged state */
-    uint64_t last_index; /* of the newest staged entry or state */
-    uint64_t staged_seq; /* write of the newest staged state in this boot */
-    uint64_t state_seq;  /* write of the newest accounted state */
-    bool is_stated;      /* a state was staged */
+    uint64_t term, vote;   /* of the newest staged state */
+    uint64_t last_index;   /* of the newest staged entry or state */
+    uint64_t staged_seq;   /* write of the newest staged state in this boot */
+    uint64_t state_seq;    /* write of the newest accounted state */
+    uint64_t padded_bytes; /* on disk, in this boot: its share of every write */
+    bool is_stated;        /* a state was staged */
     struct wal_hold *oldest, *newest;
 };
 

@@ -52,8 +52,20 @@ static void account(struct wal *wal, const struct wal_header *header, uint64_t o
 {
     struct wal_section_walk walk = wal_sections(header, (const uint8_t *)(header + 1));
     struct wal_place place = {header->epoch, offset, header->seq};
-    while (wal_section_next(&walk))
+    uint64_t shared = wal_padded_size(header);
+    struct wal_group *first = NULL; /* pays for header and padding */
+    while (wal_section_next(&walk)) {
         wal_live_account(&wal->live, &walk.section, walk.body, &place);
+        if (walk.section.group == 0)
+            continue;
+        uint64_t size = wal_section_size(walk.section.length);
+        struct wal_group *group = &wal->live.groups[wal_live_find(&wal->live, walk.section.group)];
+        group->padded_bytes += size;
+        shared -= size;
+        first = first ? first : group;
+    }
+    if (first)
+        first->padded_bytes += shared;
     RR_ASSERT(!walk.failed);
 }
 

@@ -146,6 +146,28 @@ static void test_groups_idle_ones_pin_no_segments(void)
     groups_world_fini(&world);
 }
 
+static void test_groups_pay_for_their_own_log_alone(void)
+{
+    groups_world_init(&world, 22, 1, 8);
+    groups_world_open(&world);
+    for (uint32_t g = 0; g < 8; g++)
+        groups_world_write(&world, g, 3, 200);
+    uint64_t before = wal_stats_of(0).padded_bytes;
+    for (uint32_t round = 0; round < 10; round++)
+        groups_world_write(&world, 5, 100, 8000);
+    groups_world_run_ms(&world, 100);
+    struct wal *wal = world.nodes[0].engine->wal;
+    uint64_t written = wal_stats_of(0).padded_bytes - before, others = 0;
+    for (uint32_t g = 0; g < 8; g++) {
+        if (g != 5)
+            others += wal_group_bytes(wal, g + 1);
+        /* No other group had enough of its own for a snapshot. */
+        CHECK((groups_world_status(&world, 0, g).snapshot_index > 1) == (g == 5));
+    }
+    CHECK(wal_group_bytes(wal, 6) > written / 10 * 9 && others < written / 10);
+    groups_world_fini(&world);
+}
+
 static void test_groups_recorded_and_not_opened_pin_nothing_and_lose_nothing(void)
 {
     groups_world_init(&world, 6, 1, 8);
@@ -229,6 +251,7 @@ int main(void)
     RUN(test_groups_that_flood_do_not_delay_others);
     RUN(test_groups_that_idle_are_not_visited);
     RUN(test_groups_idle_ones_pin_no_segments);
+    RUN(test_groups_pay_for_their_own_log_alone);
     RUN(test_groups_recorded_and_not_opened_pin_nothing_and_lose_nothing);
     RUN(test_groups_stopped_one_pins_nothing);
     RUN(test_groups_on_an_embedded_loop_are_played_alike);
