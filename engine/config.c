@@ -53,6 +53,7 @@ static const struct limit group_limits[] = {
     LIMIT(rr_group_options, batch_wait_max_us, 2000, 1, 1000 * 1000),
     LIMIT(rr_group_options, proposal_queue_entries, 64 * KIB, 2, 16 * MIB),
     LIMIT(rr_group_options, proposal_queue_bytes, 64 * MIB, 1 * KIB, 8 * GIB),
+    LIMIT(rr_group_options, proposal_timeout_ms, 0, 1, 24 * 3600 * 1000),
     LIMIT(rr_group_options, read_queue_entries, 16 * KIB, 2, 1 * MIB),
     LIMIT(rr_group_options, apply_backlog_bytes, 64 * MIB, 1 * KIB, 64 * GIB),
     LIMIT(rr_group_options, hash_entries, 0, 1, 1 * GIB),

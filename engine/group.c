@@ -328,6 +328,8 @@ uint64_t group_turn(struct rr_group *group, uint64_t now_ns)
         group_snapshot_policy(group);
     }
     if (!group->error)
+        group_expire_proposals(group, now_ns);
+    if (!group->error)
         group_read(group, now_ns);
     if (!group->error)
         drive(group, now_ns);

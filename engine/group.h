@@ -16,6 +16,7 @@
 #define RR_ENGINE_GROUP_H
 
 #include "engine/apply.h"
+#include "engine/deadlines.h"
 #include "engine/engine_state.h"
 #include "engine/leadership.h"
 #include "engine/log_cache.h"
@@ -74,6 +75,8 @@ struct rr_group {
     struct apply apply;
     struct outcomes outcomes;
     struct hashes hashes;
+    struct deadlines deadlines;
+    bool has_canceled; /* of what is in the queue something may be canceled */
     struct held_responses held;
     struct status_page status;
     int error; /* why the group stopped, or 0 */
@@ -173,7 +176,9 @@ void engine_end_removals(struct rr_engine *engine);
 
 /* Cuts waiting proposals into the log when the log can take them. */
 void group_propose(struct rr_group *group, uint64_t now_ns);
-/* Every proposal in the queue completes with `status`. */
+/* So many of the oldest proposals in the queue complete with `status`. */
+void group_refuse_oldest(struct rr_group *group, uint32_t count, int status);
+/* Every proposal in the queue does. */
 void group_refuse_queued(struct rr_group *group, int status);
 /* Before the loop sleeps: arms the queue's wake-up. False: there is work at once. */
 bool group_may_sleep(struct rr_group *group);

@@ -14,13 +14,15 @@ int outcomes_init(struct outcomes *outcomes, uint32_t cap)
     while (outcomes->cap < cap)
         outcomes->cap *= 2;
     outcomes->tags = malloc(outcomes->cap * sizeof(*outcomes->tags));
-    return outcomes->tags ? 0 : RR_E_NO_MEMORY;
+    outcomes->canceled = calloc(outcomes->cap / 64 + 1, sizeof(*outcomes->canceled));
+    return outcomes->tags && outcomes->canceled ? 0 : RR_E_NO_MEMORY;
 }
 
 void outcomes_fini(struct outcomes *outcomes)
 {
     free(outcomes->tags);
-    outcomes->tags = NULL;
+    free(outcomes->canceled);
+    outcomes->tags = outcomes->canceled = NULL;
 }
 
 static struct outcome_run *run_at(struct outcomes *outcomes, uint32_t i)
@@ -31,6 +33,35 @@ static struct outcome_run *run_at(struct outcomes *outcomes, uint32_t i)
 static uint64_t *tag_at(const struct outcomes *outcomes, uint64_t index)
 {
     return &outcomes->tags[index & (outcomes->cap - 1)];
+}
+
+static uint64_t *canceled_word(const struct outcomes *outcomes, uint64_t index, uint64_t *bit)
+{
+    uint32_t place = (uint32_t)(index & (outcomes->cap - 1));
+    *bit = 1ull << (place % 64);
+    return &outcomes->canceled[place / 64];
+}
+
+static bool is_canceled(const struct outcomes *outcomes, uint64_t index)
+{
+    uint64_t bit;
+    return (*canceled_word(outcomes, index, &bit) & bit) != 0;
+}
+
+/* The tag at `index` leaves the ring. False: it was canceled before. */
+static bool leave(struct outcomes *outcomes, uint64_t index)
+{
+    if (RR_UNLIKELY(outcomes->canceled_count > 0)) {
+        uint64_t bit, *word = canceled_word(outcomes, index, &bit);
+        if (*word & bit) {
+            *word &= ~bit;
+            outcomes->canceled_count--;
+            return false;
+        }
+    }
+    RR_ASSERT(outcomes->count > 0);
+    outcomes->count--;
+    return true;
 }
 
 static void drop_first_run(struct outcomes *outcomes)
@@ -78,41 +109,61 @@ enum outcome_kind outcomes_take(struct outcomes *outcomes, uint64_t index, uint6
     RR_ASSERT(index == run->first);
     enum outcome_kind kind = run->term == term ? OUTCOME_SAME : OUTCOME_REPLACED;
     *tag = *tag_at(outcomes, index);
-    outcomes->count--;
     if (++run->first == run->next)
         drop_first_run(outcomes);
-    return kind;
+    return RR_LIKELY(leave(outcomes, index)) ? kind : OUTCOME_NONE;
+}
+
+bool outcomes_cancel(struct outcomes *outcomes, uint64_t tag, uint64_t *at, uint64_t *term)
+{
+    for (uint32_t i = 0; i < outcomes->run_count; i++) {
+        const struct outcome_run *run = run_at(outcomes, i);
+        for (uint64_t index = run->first; index < run->next; index++) {
+            if (*tag_at(outcomes, index) != tag || is_canceled(outcomes, index))
+                continue;
+            uint64_t bit;
+            *canceled_word(outcomes, index, &bit) |= bit;
+            outcomes->canceled_count++;
+            outcomes->count--;
+            *at = index;
+            *term = run->term;
+            return true;
+        }
+    }
+    return false;
 }
 
 bool outcomes_fail_after(struct outcomes *outcomes, uint64_t index, uint64_t *tag, uint64_t *at,
                          uint64_t *term)
 {
-    if (outcomes->run_count == 0)
-        return false;
-    struct outcome_run *run = run_at(outcomes, outcomes->run_count - 1);
-    RR_ASSERT(run->next > run->first);
-    if (run->next - 1 <= index)
-        return false;
-    *at = --run->next;
-    *term = run->term;
-    *tag = *tag_at(outcomes, *at);
-    outcomes->count--;
-    if (run->next == run->first)
-        outcomes->run_count--;
-    return true;
+    while (outcomes->run_count > 0) {
+        struct outcome_run *run = run_at(outcomes, outcomes->run_count - 1);
+        RR_ASSERT(run->next > run->first);
+        if (run->next - 1 <= index)
+            return false;
+        *at = --run->next;
+        *term = run->term;
+        *tag = *tag_at(outcomes, *at);
+        if (run->next == run->first)
+            outcomes->run_count--;
+        if (RR_LIKELY(leave(outcomes, *at)))
+            return true;
+    }
+    return false;
 }
 
 bool outcomes_fail_up_to(struct outcomes *outcomes, uint64_t index, uint64_t *tag, uint64_t *at,
                          uint64_t *term)
 {
-    if (outcomes->run_count == 0 || run_at(outcomes, 0)->first > index)
-        return false;
-    struct outcome_run *run = run_at(outcomes, 0);
-    *at = run->first++;
-    *term = run->term;
-    *tag = *tag_at(outcomes, *at);
-    outcomes->count--;
-    if (run->first == run->next)
-        drop_first_run(outcomes);
-    return true;
+    while (outcomes->run_count > 0 && run_at(outcomes, 0)->first <= index) {
+        struct outcome_run *run = run_at(outcomes, 0);
+        *at = run->first++;
+        *term = run->term;
+        *tag = *tag_at(outcomes, *at);
+        if (run->first == run->next)
+            drop_first_run(outcomes);
+        if (RR_LIKELY(leave(outcomes, *at)))
+            return true;
+    }
+    return false;
 }

@@ -25,7 +25,9 @@ struct outcome_run {
 struct outcomes {
     uint64_t *tags;    /* ring by index */
     uint32_t cap;      /* power of two */
-    uint32_t count;    /* tags held */
+    uint32_t count;    /* tags held, without those canceled */
+    uint64_t *canceled; /* a bit for each place of the ring */
+    uint32_t canceled_count;
     uint32_t run_head; /* of the ring of runs */
     uint32_t run_count;
     struct outcome_run runs[OUTCOME_RUNS_MAX];
@@ -47,6 +49,10 @@ enum outcome_kind {
 /* The tag at `index`, which leaves. Indexes are asked for in ascending order, without gaps. */
 enum outcome_kind outcomes_take(struct outcomes *outcomes, uint64_t index, uint64_t term,
                                 uint64_t *tag);
+
+/* The oldest tag that is `tag` is not waited for any more: its entry will leave like one of
+ * OUTCOME_NONE. False: there is none. */
+bool outcomes_cancel(struct outcomes *outcomes, uint64_t tag, uint64_t *at, uint64_t *term);
 
 /* The newest tag above `index`, which leaves; false: there is none. */
 bool outcomes_fail_after(struct outcomes *outcomes, uint64_t index, uint64_t *tag, uint64_t *at,

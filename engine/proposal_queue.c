@@ -181,14 +181,30 @@ bool proposal_queue_next(const struct proposal_queue *queue, struct proposal_cur
         return false;
     size_t offset = (size_t)(cursor->unit & (queue->unit_count - 1)) * UNIT;
     size_t room = (size_t)queue->unit_count * UNIT - offset;
-    view->size = slot->size;
+    uint32_t size = slot->size & ~PROPOSAL_CANCELED;
+    view->size = size;
+    view->is_canceled = slot->size != size;
     view->tag = slot->tag;
     view->first = queue->bytes + offset;
-    view->first_size = slot->size <= room ? slot->size : (uint32_t)room;
+    view->first_size = size <= room ? size : (uint32_t)room;
     view->second = queue->bytes;
     cursor->entry = (cursor->entry + 1) & ENTRY_MASK;
-    cursor->unit += units_of(slot->size);
+    cursor->unit += units_of(size);
     return true;
+}
+
+bool proposal_queue_cancel(struct proposal_queue *queue, uint64_t tag)
+{
+    uint32_t tail = proposal_queue_tail_entry(queue);
+    for (uint32_t entry = queue->head_entry; entry != tail; entry = (entry + 1) & ENTRY_MASK) {
+        struct proposal_slot *slot = &queue->slots[entry & (queue->slot_count - 1)];
+        if (atomic_load_explicit(&slot->stamp, memory_order_acquire) != stamp_of(entry) ||
+            slot->tag != tag || slot->size & PROPOSAL_CANCELED)
+            continue;
+        slot->size |= PROPOSAL_CANCELED;
+        return true;
+    }
+    return false;
 }
 
 void proposal_queue_release(struct proposal_queue *queue, struct proposal_cursor cursor)
@@ -211,6 +227,16 @@ uint32_t proposal_queue_count(const struct proposal_queue *queue)
     uint64_t head = atomic_load_explicit(&queue->head, memory_order_acquire);
     uint64_t tail = atomic_load_explicit(&queue->tail, memory_order_relaxed);
     return (entry_of(tail) - entry_of(head)) & ENTRY_MASK;
+}
+
+uint32_t proposal_queue_tail_entry(const struct proposal_queue *queue)
+{
+    return entry_of(atomic_load_explicit(&queue->tail, memory_order_relaxed));
+}
+
+int32_t proposal_entries_between(uint32_t from, uint32_t to)
+{
+    return (int32_t)((to - from) << 1) >> 1; /* positions have 31 bits */
 }
 
 bool proposal_queue_arm(struct proposal_queue *queue, uint64_t bytes)

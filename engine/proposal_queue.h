@@ -24,9 +24,10 @@
 
 struct proposal_slot {
     _Atomic uint32_t stamp; /* low bits of the entry's position, plus one; written last */
-    uint32_t size;
+    uint32_t size;          /* and PROPOSAL_CANCELED, once the loop says so */
     uint64_t tag;
 };
+#define PROPOSAL_CANCELED (1u << 31)
 
 struct proposal_queue {
     struct proposal_slot *slots;
@@ -50,6 +51,7 @@ struct proposal_view {
     const uint8_t *second;
     uint32_t first_size;
     uint32_t size;
+    bool is_canceled; /* it has its outcome: pass it over */
     uint64_t tag;
 };
 
@@ -77,12 +79,18 @@ struct proposal_cursor proposal_queue_begin(const struct proposal_queue *queue);
 /* The proposal at the cursor, which moves behind it; false: none is published there yet. */
 bool proposal_queue_next(const struct proposal_queue *queue, struct proposal_cursor *cursor,
                          struct proposal_view *view);
+/* The oldest that waits with this tag is marked; false: there is none. */
+bool proposal_queue_cancel(struct proposal_queue *queue, uint64_t tag);
 /* Gives back everything before the cursor. */
 void proposal_queue_release(struct proposal_queue *queue, struct proposal_cursor cursor);
 /* Bytes reserved and not given back (payloads rounded up to 8). */
 uint64_t proposal_queue_bytes(const struct proposal_queue *queue);
 /* Proposals reserved and not given back. */
 uint32_t proposal_queue_count(const struct proposal_queue *queue);
+/* Behind the newest reservation: proposals at earlier entries came earlier. */
+uint32_t proposal_queue_tail_entry(const struct proposal_queue *queue);
+/* How many entries `to` is ahead of `from`; both lie within what a queue holds of each other. */
+int32_t proposal_entries_between(uint32_t from, uint32_t to);
 
 /* Before the loop sleeps: pushes wake it once `bytes` wait. Returns false if so many wait already:
  * do not sleep. */

@@ -30,19 +30,36 @@ static struct rr_completion refusal(uint64_t tag, int status)
     return (struct rr_completion){.tag = tag, .status = status};
 }
 
-void group_refuse_queued(struct rr_group *group, int status)
+void group_refuse_oldest(struct rr_group *group, uint32_t count, int status)
 {
     struct proposal_cursor cursor = proposal_queue_begin(&group->queue);
     struct proposal_view view;
-    /* Not those that the answers bring: somebody who tries again at once must not hold the loop. */
-    uint32_t count = proposal_queue_count(&group->queue);
     while (count-- && proposal_queue_next(&group->queue, &cursor, &view)) {
         struct rr_completion completion = refusal(view.tag, status);
         /* Given back before it is answered: the answer may make room for the next proposal. */
         proposal_queue_release(&group->queue, cursor);
-        group_complete(group, &completion);
+        if (RR_LIKELY(!view.is_canceled))
+            group_complete(group, &completion);
     }
+    group_place_deadlines(group);
     apply_flush(&group->apply);
+}
+
+void group_refuse_queued(struct rr_group *group, int status)
+{
+    /* Not those that the answers bring: somebody who tries again at once must not hold the loop. */
+    group_refuse_oldest(group, proposal_queue_count(&group->queue), status);
+}
+
+/* Those at the head that were canceled leave the queue. */
+static RR_COLD void pass_canceled(struct rr_group *group)
+{
+    struct proposal_cursor cursor = proposal_queue_begin(&group->queue);
+    struct proposal_cursor next = cursor;
+    struct proposal_view view;
+    while (proposal_queue_next(&group->queue, &next, &view) && view.is_canceled)
+        cursor = next;
+    proposal_queue_release(&group->queue, cursor);
 }
 
 /* ---- when ---------------------------------------------------------------- */
@@ -171,6 +188,10 @@ static void place_all(struct rr_group *group, struct cut *cut)
     struct proposal_view view;
     while (cut->count < cut->count_max && proposal_queue_next(&group->queue, &next, &view)) {
         uint64_t payload = (uint64_t)view.size + ENVELOPE_SIZE;
+        if (RR_UNLIKELY(view.is_canceled)) {
+            cut->cursor = next;
+            continue;
+        }
         if (bound_of(view.size) > (uint64_t)(cut->end - cut->at))
             break;
         /* As in the core: the first entry of an empty tail is never too much. */
@@ -212,6 +233,7 @@ static void enter_log(struct rr_group *group, const struct cut *cut, uint64_t co
     int rc = log_cache_append(&group->log, cut->entries, cut->count);
     outcomes_put(&group->outcomes, cut->next_index, cut->term, cut->tags, cut->count);
     proposal_queue_release(&group->queue, cut->cursor);
+    group_place_deadlines(group);
     if (rc != 0)
         group_stop(group, rc);
 }
@@ -259,8 +281,11 @@ void group_propose(struct rr_group *group, uint64_t now_ns)
     group->is_blocked = false;
     if (proposal_queue_count(&group->queue) == 0) {
         group->waiting_since_ns = 0;
+        group->has_canceled = false;
         return;
     }
+    if (RR_UNLIKELY(group->has_canceled))
+        pass_canceled(group);
     /* What the core decided before must be staged before: leadership, its first entry. */
     group_take_ready_if_unstaged(group);
     uint64_t left = group->engine->cut_bytes_max; /* what waits may be cut later */
@@ -272,6 +297,8 @@ void group_propose(struct rr_group *group, uint64_t now_ns)
         if (admitted != 0 || !is_time_to_cut(group, now_ns))
             return;
         size_t bytes = cut_one(group, left);
+        if (RR_UNLIKELY(group->has_canceled))
+            pass_canceled(group);
         group->is_blocked = bytes == 0 && bytes_to_reserve(group, left) != 0;
         group->waiting_since_ns = 0;
         if (bytes == 0 || bytes >= left)

@@ -93,6 +93,8 @@ static void make_readers(struct plan *p)
     p->group.read_queue_entries = (uint32_t)PICK(&s, 2, 64, 1024);
     p->group.lease_reads = stream_chance(&s, 1, 3);
     p->group.hash_entries = PICK(&s, 0, 7, 64);
+    p->group.proposal_timeout_ms = (uint32_t)PICK(&s, 0, 0, 30, 1000);
+    p->cancels = stream_chance(&s, 1, 2);
 }
 
 /* Several groups share the log: its budget is for all of them. */
@@ -198,5 +200,7 @@ void plan_print(const struct plan *p)
     if (p->change_interval_ns)
         printf("  members change each %llu ms, beginning with %u voters\n",
                (unsigned long long)(p->change_interval_ns / MS), p->voter_count);
-    printf("  %s%s\n", p->reads ? "reads" : "no reads", p->group.lease_reads ? " by lease" : "");
+    printf("  %s%s, proposals wait for %u ms%s\n", p->reads ? "reads" : "no reads",
+           p->group.lease_reads ? " by lease" : "", p->group.proposal_timeout_ms,
+           p->cancels ? ", some are canceled" : "");
 }

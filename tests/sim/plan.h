@@ -75,6 +75,7 @@ struct plan {
     bool proposes_in_callbacks;
     uint32_t proposals_max; /* of the hasty clients; then one per interval */
     bool reads;
+    bool cancels; /* of proposals, now and then */
     uint64_t change_interval_ns; /* mean time between two changes of members; 0: none */
 };
 

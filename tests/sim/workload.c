@@ -190,6 +190,8 @@ void workload_complete(struct workload *workload, const struct workload_target *
     case RR_E_BUSY:
     case RR_E_CLOSED:
     case RR_E_TOO_LARGE:
+    case RR_E_CANCELED:
+    case RR_E_DEADLINE:
         refuse(workload, completion->tag, completion->status);
         break;
     default:

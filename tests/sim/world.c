@@ -106,6 +106,11 @@ static void propose(struct world *world, uint32_t slot)
     if (!replica_listens(replica))
         return;
     struct workload_target target = replica_target(replica);
+    /* One of the newest, which may be anybody's, and in any state. */
+    if (plan->cancels && workload->count > 0 && stream_chance(&workload->chance, 1, 20))
+        (void)rr_cancel(target.group,
+                        workload->count -
+                            stream_below(&workload->chance, rr_min_u64(workload->count, 8)));
     uint32_t burst = 1 + (uint32_t)stream_below(&workload->chance, plan->burst_max);
     if (plan->outstanding_max == 0 || workload->count >= plan->proposals_max) {
         workload_propose(workload, &target, burst);

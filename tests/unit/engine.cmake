@@ -42,6 +42,8 @@ rr_test(NAME test_engine_disk LABEL fast SOURCES test_engine_disk.c sim_cluster.
         LIBS rr_engine rr_sim)
 rr_test(NAME test_engine_hashes LABEL fast SOURCES test_engine_hashes.c sim_cluster.c
         LIBS rr_engine rr_sim)
+rr_test(NAME test_engine_deadlines LABEL fast SOURCES test_engine_deadlines.c sim_cluster.c
+        LIBS rr_engine rr_sim)
 rr_test(NAME test_engine_health LABEL fast SOURCES test_engine_health.c sim_cluster.c
         LIBS rr_engine rr_sim)
 rr_test(NAME test_engine_reads LABEL fast SOURCES test_engine_reads.c sim_cluster.c

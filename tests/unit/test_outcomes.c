@@ -63,8 +63,29 @@ static void test_outcomes_room_shrinks_with_the_span_of_indexes(void)
     outcomes_fini(&outcomes);
 }
 
+static void test_outcomes_canceled_tag_leaves_without_an_outcome(void)
+{
+    struct outcomes outcomes;
+    uint64_t tags[6] = {1, 2, 3, 2, 5, 6}, tag, at, term;
+    CHECK(outcomes_init(&outcomes, 8) == 0);
+    outcomes_put(&outcomes, 10, 2, tags, 6);
+    CHECK(outcomes_cancel(&outcomes, 2, &at, &term) && at == 11 && term == 2);
+    CHECK(outcomes_cancel(&outcomes, 2, &at, &term) && at == 13);
+    CHECK(!outcomes_cancel(&outcomes, 2, &at, &term) && !outcomes_cancel(&outcomes, 9, &at, &term));
+    CHECK(outcomes_cancel(&outcomes, 6, &at, &term) && outcomes_cancel(&outcomes, 1, &at, &term));
+    CHECK_EQ_U64(outcomes.count, 2);
+    CHECK(outcomes_fail_up_to(&outcomes, 12, &tag, &at, &term) && tag == 3 && at == 12);
+    CHECK(!outcomes_fail_up_to(&outcomes, 12, &tag, &at, &term));
+    CHECK(outcomes_take(&outcomes, 13, 2, &tag) == OUTCOME_NONE);
+    CHECK(outcomes_fail_after(&outcomes, 13, &tag, &at, &term) && tag == 5);
+    CHECK(!outcomes_fail_after(&outcomes, 13, &tag, &at, &term));
+    CHECK_EQ_U64(outcomes.count + outcomes.canceled_count + outcomes.run_count, 0);
+    outcomes_fini(&outcomes);
+}
+
 int main(void)
 {
+    RUN(test_outcomes_canceled_tag_leaves_without_an_outcome);
     RUN(test_outcomes_leave_once_in_order_of_index);
     RUN(test_outcomes_entry_of_another_term_is_replaced);
     RUN(test_outcomes_lost_leadership_fails_only_what_is_above_commit);

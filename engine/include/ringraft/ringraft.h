@@ -216,6 +216,10 @@ struct rr_group_options {
     uint32_t proposal_queue_entries;
     uint64_t proposal_queue_bytes;
     uint32_t read_queue_entries; /* reads that may wait */
+    /* A proposal that has no outcome after so long is given RR_E_DEADLINE while it is queued, and
+     * RR_E_UNKNOWN_OUTCOME once it is in the log; late by at most a tick and a thirty-second part.
+     * 0: never. */
+    uint32_t proposal_timeout_ms;
     uint64_t apply_backlog_bytes;
     uint64_t snapshot_log_bytes; /* take a snapshot after so many padded bytes … */
     uint64_t snapshot_entries;   /* … or entries; 0: only by bytes */
@@ -272,6 +276,13 @@ struct rr_proposal {
 /* How many of the items, from the first on, were accepted (each gets one completion); negative if
  * none was. */
 int rr_propose_batch(struct rr_group *group, const struct rr_proposal *items, uint32_t count);
+
+/* Any thread; never waits. Gives up waiting for the oldest outstanding proposal with this tag: it
+ * is completed at once with RR_E_CANCELED if it was still queued (it will not be in the log), with
+ * RR_E_UNKNOWN_OUTCOME if it was in the log already (it may still be committed and applied). If its
+ * completion was under way nothing happens; it comes once in any case. Negative: RR_E_CLOSED,
+ * RR_E_NO_MEMORY; nothing happened. */
+int rr_cancel(struct rr_group *group, uint64_t tag);
 
 /* Any thread; never waits; leader or follower. A linearizable read: nothing is logged. 0: exactly
  * one completion of kind RR_COMPLETION_READ. RR_OK: everything that was acknowledged anywhere
