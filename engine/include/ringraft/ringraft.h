@@ -2,6 +2,38 @@
  *
  * The engine: link it, give it a state machine, propose bytes; every write is durable on a quorum
  * before it is acknowledged.
+ *
+ * Who may call what, and whether it waits:
+ *
+ *      any thread, callbacks too, never waits      rr_propose, rr_propose_batch, rr_cancel,
+ *                                                  rr_read_index, rr_read_stale, rr_conf_change,
+ *                                                  rr_transfer_leadership, rr_snapshot, rr_backup,
+ *                                                  rr_group_status, rr_engine_health, rr_loop_fd
+ *      any thread but a callback's, waits          rr_group_close, rr_group_remove,
+ *      (RR_E_WRONG_THREAD there)                   rr_engine_close
+ *      any thread but a callback's, disk work      rr_engine_open, rr_group_open,
+ *      on the caller                               rr_force_new_cluster
+ *      the thread that owns an embedded loop       rr_loop_turn, and there the closing calls
+ *
+ * Callbacks: on_complete and the state machine come from the group's apply thread (the loop for
+ * inline groups), one after the other; a snapshot may be read from another thread; on_event and log
+ * come from the loop. A handle is good until rr_engine_close or rr_group_remove returns; calls on a
+ * closed group answer RR_E_CLOSED.
+ *
+ * What a call that was accepted (0) may say in its one completion, and what is true then:
+ *
+ *      call               it is so   it is certainly not so              nobody can say
+ *      rr_propose         RR_OK      NOT_LEADER BUSY CLOSED TOO_LARGE    UNKNOWN_OUTCOME
+ *                                    CANCELED DEADLINE
+ *      rr_read_index      RR_OK      NOT_LEADER DEADLINE CLOSED          - (ask again)
+ *      rr_conf_change     RR_OK      NOT_LEADER CONF_IN_FLIGHT LAGGING   UNKNOWN_OUTCOME
+ *                                    CONF_REFUSED BUSY CLOSED
+ *      rr_transfer_…      RR_OK      NOT_LEADER NOT_VOTER BUSY           DEADLINE CLOSED
+ *      rr_snapshot        RR_OK      STATE_MACHINE NO_SPACE IO           CLOSED
+ *      rr_backup          RR_OK      the same, NOT_EMPTY CORRUPT         CLOSED
+ *
+ * A call that was refused (negative) did nothing and has no completion: RR_E_BUSY (a bounded queue
+ * is full: try again later), RR_E_CLOSED, RR_E_INVALID, RR_E_TOO_LARGE, RR_E_NO_MEMORY.
  */
 #ifndef RINGRAFT_RINGRAFT_H
 #define RINGRAFT_RINGRAFT_H
@@ -71,7 +103,8 @@ enum rr_completion_kind {
 
 /* One per accepted call; what its status means stands at the call. Of a proposal: RR_OK (committed,
  * durable on a quorum, applied; result is the state machine's); certainly not in the log:
- * RR_E_NOT_LEADER, RR_E_BUSY, RR_E_CLOSED, RR_E_TOO_LARGE; perhaps: RR_E_UNKNOWN_OUTCOME. */
+ * RR_E_NOT_LEADER, RR_E_BUSY, RR_E_CLOSED, RR_E_TOO_LARGE, RR_E_CANCELED, RR_E_DEADLINE; perhaps:
+ * RR_E_UNKNOWN_OUTCOME. */
 struct rr_completion {
     uint64_t tag;
     int32_t status;
