@@ -94,7 +94,8 @@ static void on_durable_change(void *ctx, uint32_t slot, const struct rr_entry *e
 void oracle_init(struct oracle *oracle, struct sim *sim, const struct plan *plan,
                  const char *const *dirs)
 {
-    *oracle = (struct oracle){.node_count = plan->node_count};
+    *oracle = (struct oracle){.node_count = plan->node_count,
+                              .has_changes = plan->change_interval_ns != 0};
     for (uint32_t i = 0; i < plan->node_count; i++) {
         struct durable_log *log = &oracle->logs[i];
         durable_log_init(log, sim, i + 1, dirs[i]);
@@ -188,6 +189,9 @@ void oracle_commit(struct oracle *oracle, struct oracle_source from, uint64_t in
     struct oracle_group *group = &oracle->groups[from.slot];
     struct oracle_index *at = at_index(group, index);
 
+    /* A change of members is read before it can be compacted away. */
+    if (oracle->has_changes)
+        durable_log_advance(&oracle->logs[from.node - 1]);
     if (at->committed_term != 0 && at->committed_term != term)
         failure_report("node %u commits entry %llu of term %llu; committed was that of term %llu",
                        from.node, (ull)index, (ull)term, (ull)at->committed_term);

@@ -46,6 +46,7 @@ struct oracle_group {
 
 struct oracle {
     uint32_t node_count;
+    bool has_changes; /* of members */
     struct durable_log logs[PLAN_NODES_MAX];
     uint64_t ids[PLAN_NODES_MAX]; /* of the nodes that live on the machines now */
     struct oracle_group groups[PLAN_GROUPS_MAX];
