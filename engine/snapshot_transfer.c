@@ -194,7 +194,6 @@ static int part_open(void *ctx, const struct snapshot_offer *offer, void **part,
     (void)engine->io->ops->list(engine->io, engine->dir, remove_other_part, &sweep);
     const struct snapshot_part_options options = {.io = engine->io,
                                                   .path = path,
-                                                  .cluster = engine->options.cluster_id,
                                                   .group = offer->group,
                                                   .index = metadata->index,
                                                   .term = metadata->term,

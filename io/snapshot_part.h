@@ -19,7 +19,6 @@ struct snapshot_part;
 struct snapshot_part_options {
     struct io *io;
     const char *path; /* of the file when it is published; copied */
-    uint64_t cluster;
     uint64_t group;
     uint64_t index;
     uint64_t term;

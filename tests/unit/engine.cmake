@@ -26,6 +26,8 @@ rr_test(NAME test_engine_poison LABEL fast SOURCES test_engine_poison.c sim_clus
         LIBS rr_engine rr_sim)
 rr_test(NAME test_engine_members LABEL fast SOURCES test_engine_members.c sim_cluster.c
         LIBS rr_engine rr_sim)
+rr_test(NAME test_engine_transfer LABEL fast SOURCES test_engine_transfer.c sim_cluster.c
+        LIBS rr_engine rr_sim)
 rr_test(NAME test_engine_leadership LABEL fast SOURCES test_engine_leadership.c sim_cluster.c
         LIBS rr_engine rr_sim)
 rr_test(NAME test_engine_joining LABEL fast SOURCES test_engine_joining.c sim_cluster.c

@@ -10,9 +10,8 @@
 static int machine_open(void *ctx, uint64_t *applied)
 {
     struct sim_node *node = ctx;
-    node->applied_index = node->cluster->is_durable
-                              ? node->cluster->durable_applied[node->number - 1]
-                              : 0;
+    node->applied_index =
+        node->cluster->is_durable ? node->cluster->durable_applied[node->number - 1] : 0;
     *applied = node->applied_index;
     return 0;
 }
@@ -34,14 +33,24 @@ static int machine_apply(void *ctx, const struct rr_apply_entry *entries, uint32
 
 static int machine_begin(void *ctx, void **context)
 {
+    struct sim_node *node = ctx;
+    node->read_bytes = 0;
     *context = ctx;
     return 0;
 }
 
+/* Of the state that makes a snapshot large. */
+static uint8_t byte_at(uint64_t at)
+{
+    return (uint8_t)(at * 31 + (at >> 9));
+}
+
 static int machine_read(void *ctx, void *context, uint8_t *buf, size_t cap, size_t *size)
 {
-    (void)ctx, (void)context, (void)buf, (void)cap;
-    *size = 0;
+    struct sim_node *node = ctx;
+    CHECK(context == ctx);
+    for (*size = 0; *size < cap && node->read_bytes < node->cluster->state_bytes; ++*size)
+        buf[*size] = byte_at(node->read_bytes++);
     return 0;
 }
 
@@ -50,15 +59,29 @@ static void machine_end(void *ctx, void *context)
     (void)ctx, (void)context;
 }
 
+static int machine_restore(void *ctx, void **context)
+{
+    struct sim_node *node = ctx;
+    node->restored_bytes = 0;
+    *context = ctx;
+    return 0;
+}
+
 static int machine_write(void *ctx, void *context, const uint8_t *buf, size_t size)
 {
-    (void)ctx, (void)context, (void)buf, (void)size;
+    struct sim_node *node = ctx;
+    CHECK(context == ctx);
+    for (size_t i = 0; i < size; i++)
+        CHECK(buf[i] == byte_at(node->restored_bytes++));
     return 0;
 }
 
 static int machine_restored(void *ctx, void *context, bool complete)
 {
-    (void)ctx, (void)context, (void)complete;
+    struct sim_node *node = ctx;
+    CHECK(context == ctx);
+    CHECK(!complete || node->restored_bytes == node->cluster->state_bytes);
+    node->restores += complete;
     return 0;
 }
 
@@ -145,7 +168,7 @@ void sim_cluster_open_node(struct sim_cluster *cluster, uint32_t i)
                                        .snapshot_begin = machine_begin,
                                        .snapshot_read = machine_read,
                                        .snapshot_end = machine_end,
-                                       .restore_begin = machine_begin,
+                                       .restore_begin = machine_restore,
                                        .restore_write = machine_write,
                                        .restore_end = machine_restored,
                                        .hash = machine_hash};

@@ -24,9 +24,11 @@ struct sim_node {
     /* The state machine: how many entries it applied, and the last one's index. */
     uint64_t applied_count, applied_index;
     bool fails_to_apply;
-    uint64_t twist;      /* what its hash differs by from a right one */
-    uint64_t hash_count; /* how often it was asked for its hash */
-    uint64_t ok, failed; /* completions */
+    uint64_t read_bytes, restored_bytes; /* of its state, by the snapshot in hand */
+    uint32_t restores;                   /* snapshots that it has become */
+    uint64_t twist;                      /* what its hash differs by from a right one */
+    uint64_t hash_count;                 /* how often it was asked for its hash */
+    uint64_t ok, failed;                 /* completions */
     int32_t last_failure;
     struct rr_completion completions[SIM_CLUSTER_RECORDS];
     uint64_t applied_counts[SIM_CLUSTER_RECORDS]; /* what had been applied at each of them */
@@ -39,6 +41,7 @@ struct sim_cluster {
     struct sim *sim;
     uint32_t node_count;
     uint32_t voter_count; /* the first of them are the initial voters; the others join */
+    uint64_t state_bytes; /* of each snapshot */
     bool is_durable;      /* state machines keep what they applied when their node dies */
     uint64_t durable_applied[SIM_CLUSTER_NODES_MAX];
     struct sim_node nodes[SIM_CLUSTER_NODES_MAX];

@@ -59,7 +59,6 @@ static int part_open(void *ctx, const struct snapshot_offer *offer, void **part,
     path_of(path, offer->group, metadata->index);
     struct snapshot_part_options options = {.io = node->io,
                                             .path = path,
-                                            .cluster = STREAM_CLUSTER,
                                             .group = offer->group,
                                             .index = metadata->index,
                                             .term = metadata->term,

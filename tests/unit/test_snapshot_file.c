@@ -237,7 +237,6 @@ static struct snapshot_part_options expected(const struct snapshot_file_info *in
 {
     return (struct snapshot_part_options){.io = io,
                                           .path = PATH,
-                                          .cluster = 5,
                                           .group = 7,
                                           .index = 41,
                                           .term = 6,

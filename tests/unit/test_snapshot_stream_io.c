@@ -55,7 +55,6 @@ static int part_open(void *ctx, const struct snapshot_offer *offer, void **part,
     struct station *station = ctx;
     struct snapshot_part_options options = {.io = station->io,
                                             .path = received_path,
-                                            .cluster = CLUSTER,
                                             .group = offer->group,
                                             .index = offer->message->snapshot->metadata.index,
                                             .term = offer->message->snapshot->metadata.term,
