@@ -116,6 +116,7 @@ int snapshot_path(const struct rr_group *group, uint64_t index, char path[FILE_P
 /* While opening: finds the group's files; drafts and parts are removed. */
 int snapshot_files_open(struct rr_group *group, struct rr_error *error);
 void snapshot_files_fini(struct snapshot_files *files);
+bool snapshot_files_know(const struct snapshot_files *files, uint64_t index);
 /* A file was published. RR_E_NO_MEMORY. */
 int snapshot_files_note(struct rr_group *group, uint64_t index);
 /* Of a group that is gone from the directory: all of them; blocks. */

@@ -21,7 +21,7 @@ void snapshot_files_fini(struct snapshot_files *files)
     files->indexes = NULL;
 }
 
-static bool knows(const struct snapshot_files *files, uint64_t index)
+bool snapshot_files_know(const struct snapshot_files *files, uint64_t index)
 {
     for (uint32_t i = 0; i < files->count; i++)
         if (files->indexes[i] == index)
@@ -32,7 +32,7 @@ static bool knows(const struct snapshot_files *files, uint64_t index)
 int snapshot_files_note(struct rr_group *group, uint64_t index)
 {
     struct snapshot_files *files = &group->snapshots.files;
-    if (knows(files, index))
+    if (snapshot_files_know(files, index))
         return 0;
     if (files->count == files->cap) {
         uint32_t cap = files->cap ? 2 * files->cap : 4;

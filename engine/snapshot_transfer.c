@@ -138,6 +138,14 @@ void snapshot_drop_arrived(struct rr_group *group)
     }
 }
 
+/* Not while the one before is being restored; nor a file of a name that is about to go. */
+static bool may_receive(const struct rr_group *group, uint64_t index)
+{
+    const struct group_snapshots *snapshots = &group->snapshots;
+    return snapshots->restore.phase == RESTORE_IDLE && snapshots->files.removals == 0 &&
+           !snapshot_files_know(&snapshots->files, index);
+}
+
 /* Who is as far as that already says so, and needs no file for it: the core looks at nothing else
  * of such a message. */
 static int on_offer(void *ctx, uint64_t from, const struct snapshot_offer *offer)
@@ -151,7 +159,7 @@ static int on_offer(void *ctx, uint64_t from, const struct snapshot_offer *offer
     if (offer->message->term < core.hard_state.term)
         return RR_E_SNAP_OUT_OF_DATE;
     if (offer->message->snapshot->metadata.index > core.hard_state.commit)
-        return group->snapshots.restore.phase == RESTORE_IDLE ? 0 : RR_E_BUSY;
+        return may_receive(group, offer->message->snapshot->metadata.index) ? 0 : RR_E_BUSY;
     int rc = loop_on_message(engine, from, offer->group, offer->message);
     return rc != 0 ? rc : RR_E_SNAP_OUT_OF_DATE;
 }
