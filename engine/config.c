@@ -168,9 +168,9 @@ static int check_sizes(const struct rr_engine_options *options, struct rr_error 
                        "wal_write_bytes_max may be a quarter of segment_bytes");
     if (options->wal_bytes_max < 4 * options->segment_bytes)
         return rr_fail(error, RR_E_INVALID, "wal_bytes_max must hold at least four segments");
-    if (options->log_cache_bytes < 4ull * options->wal_write_bytes_max + 512 * KIB)
+    if (options->log_cache_bytes < 2ull * options->wal_write_bytes_max)
         return rr_fail(error, RR_E_INVALID,
-                       "log_cache_bytes must hold four writes (wal_write_bytes_max) and 512 KiB");
+                       "log_cache_bytes must hold two writes (wal_write_bytes_max)");
     if (options->entry_bytes_max + 16 * KIB > options->segment_bytes)
         return rr_fail(error, RR_E_INVALID, "entry_bytes_max must be 16 KiB below segment_bytes");
     if (options->entry_bytes_max + 16 * KIB > options->frame_bytes_max)

@@ -169,7 +169,9 @@ static int open_identity(struct rr_engine *engine, struct rr_error *error)
 static int open_wal(struct rr_engine *engine, struct rr_error *error)
 {
     engine->peers.self = engine->options.node_id;
-    struct recovery recovery = {.peers = &engine->peers, .registry = &engine->registry};
+    struct recovery recovery = {.peers = &engine->peers,
+                                .registry = &engine->registry,
+                                .cache_bytes_max = engine->options.log_cache_bytes};
     struct wal_options options = wal_options_of(engine);
     struct wal_recovery handlers = recovery_handlers(&recovery);
     int rc = wal_open(&options, &handlers, &engine->wal, error);

@@ -11,6 +11,9 @@
  * them before it flushes. */
 #define TURN_ROUNDS_MAX 4
 
+/* What was read back of a group's old entries and is kept for those who lag behind. */
+#define READ_WINDOW_BYTES_MAX (8ull * 1024 * 1024)
+
 void group_complete(struct rr_group *group, const struct rr_completion *completion)
 {
     int rc = apply_complete(&group->apply, completion);
@@ -74,12 +77,34 @@ void group_stop_worker(struct rr_group *group)
     group->apply.options.worker = NULL;
 }
 
+static void reads_came_back(void *ctx)
+{
+    struct rr_group *group = ctx;
+    engine_touch(group->engine, group);
+}
+
+static int start_reader(struct rr_group *group)
+{
+    struct rr_engine *engine = group->engine;
+    struct log_reader_options options = {
+        .wal = engine->wal,
+        .group = group->options.group_id,
+        .bytes_max = rr_min_u64(READ_WINDOW_BYTES_MAX, engine->options.log_cache_bytes / 8),
+        .bytes_sum = &engine->log_memory.window_bytes,
+        .came_back = reads_came_back,
+        .ctx = group};
+    group->log.reader = log_reader_new(&options);
+    return group->log.reader ? 0 : RR_E_NO_MEMORY;
+}
+
 void group_adopt(struct rr_engine *engine, struct command *command)
 {
     struct rr_group *group = RR_CONTAINER_OF(command, struct rr_group, open_command);
     group->snapshots.padded_bytes = wal_group_bytes(engine->wal, group->options.group_id);
     group->reads.began_ns = group->leaderless_ns = engine->now_ns;
     int rc = start_worker(group);
+    if (rc == 0)
+        rc = start_reader(group);
     if (rc == 0)
         rc = engine_add_group(engine, group);
     if (rc == 0)
@@ -262,6 +287,21 @@ static void collect_applied(struct rr_group *group)
     }
 }
 
+/* Old entries were read back: whoever waits for them goes on. What cannot be given back was
+ * acknowledged here and is lost: this node must not lead or vote with it. */
+static RR_COLD void collect_read(struct rr_group *group)
+{
+    struct rr_error error;
+    struct log_cache *log = &group->log;
+    int rc = log_reader_collect(log->reader, &log->index, log->first, &error);
+    if (rc == 0)
+        rr_raw_node_storage_ready(group->node, 0, UINT64_MAX);
+    if (rc != RR_E_CORRUPT)
+        return;
+    engine_log(group->engine, ENGINE_LOG_ERROR, "%s", error.message);
+    group_stop(group, rc);
+}
+
 /* Proposals, Readys, and what comes of them at once. */
 static void drive(struct rr_group *group, uint64_t now_ns)
 {
@@ -319,6 +359,8 @@ uint64_t group_turn(struct rr_group *group, uint64_t now_ns)
     if (group->engine->poisoned)
         group_stop(group, RR_E_POISONED);
     collect_applied(group);
+    if (RR_UNLIKELY(group->log.reader && group->log.reader->has_news) && !group->error)
+        collect_read(group);
     if (!group->error) {
         group_mind_disk(group);
         deliver_ticks(group, now_ns);

@@ -63,6 +63,7 @@ static int error_that_lasts(const struct rr_group *group)
     case RR_E_TOO_LARGE:
     case RR_E_POISONED:
     case RR_E_INSTANCE:
+    case RR_E_CORRUPT:
         return group->error;
     default:
         return 0;
@@ -82,6 +83,7 @@ static void retire(struct rr_group *group)
     dormant->error = error_that_lasts(group);
     dormant->is_large = false;
     group_fini_core(group);
+    log_cache_end_reads(&group->log);
     log_cache_take(&dormant->log, &group->log);
     struct group_close *close = group->closing;
     group->closing = NULL;

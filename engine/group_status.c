@@ -45,6 +45,8 @@ static void fill_wal(const struct rr_group *group, struct rr_group_status *statu
     status->segments_zeroed = wal.segments_zeroed;
     status->durable_direct = wal.is_direct;
     status->ram_file_system = wal.is_ram;
+    status->log_reads = wal.read_count;
+    status->log_memory_bytes = log_memory_bytes(group->log.memory);
 }
 
 static void fill_memory(const struct rr_engine *engine, struct rr_group_status *status)
@@ -97,6 +99,7 @@ static void fill_core(const struct rr_group *group, struct rr_group_status *stat
     status->applied = group->applied;
     status->last_index = core.last_index;
     status->first_index = group->log.first;
+    status->cached_index = group->log.cached;
     status->lead = core.soft_state.lead;
     status->role = core.soft_state.raft_state;
     status->voter_count = (uint8_t)group->conf_state.voter_count;

@@ -9,6 +9,8 @@
 
 #define CHUNK_CAP_FIRST   64u
 #define CACHE_BLOCK_BYTES (256u * 1024)
+#define EVICT_MIN         64u /* entries */
+#define EVICT_MAX         LOG_CACHE_CHUNK
 
 /* A shared block of small writes. While it is being filled the cache holds a reference. */
 struct cache_block {
@@ -19,28 +21,47 @@ struct cache_block {
     uint8_t bytes[CACHE_BLOCK_BYTES];
 };
 
-void log_memory_fini(struct log_memory *memory)
+void log_memory_trim(struct log_memory *memory)
 {
-    RR_ASSERT(memory->block_bytes == 0);
     while (memory->spare_blocks) {
         struct cache_block *block = memory->spare_blocks;
         memory->spare_blocks = block->next;
+        memory->shared_bytes -= sizeof(*block);
         free(block);
     }
+}
+
+void log_memory_fini(struct log_memory *memory)
+{
+    RR_ASSERT(memory->block_bytes == 0);
+    RR_ASSERT(memory->entry_count == 0 && memory->window_bytes == 0);
+    while (memory->spare_chunks) {
+        struct rr_entry *chunk = memory->spare_chunks;
+        memory->spare_chunks = *(struct rr_entry **)(void *)chunk;
+        free(chunk);
+    }
+    log_memory_trim(memory);
 }
 
 int log_cache_init(struct log_cache *log, struct log_memory *memory)
 {
     memset(log, 0, sizeof(*log));
-    log->first = 1;
+    log->first = log->cached = 1;
     log->memory = memory;
     log->chunk_cap = CHUNK_CAP_FIRST;
     log->chunks = calloc(log->chunk_cap, sizeof(*log->chunks));
     return log->chunks ? 0 : RR_E_NO_MEMORY;
 }
 
+void log_cache_end_reads(struct log_cache *log)
+{
+    log_reader_free(log->reader);
+    log->reader = NULL;
+}
+
 void log_cache_take(struct log_cache *to, struct log_cache *from)
 {
+    RR_ASSERT(!from->reader);
     *to = *from;
     memset(from, 0, sizeof(*from));
 }
@@ -61,8 +82,8 @@ static void chunk_put_back(struct log_cache *log, uint64_t index)
 {
     struct rr_entry *chunk = *chunk_slot(log, index);
     *chunk_slot(log, index) = NULL;
-    *(struct rr_entry **)(void *)chunk = log->spare_chunks;
-    log->spare_chunks = chunk;
+    *(struct rr_entry **)(void *)chunk = log->memory->spare_chunks;
+    log->memory->spare_chunks = chunk;
 }
 
 /* A ring twice as large, with every chunk at its new place. */
@@ -72,7 +93,7 @@ static RR_COLD int grow_ring(struct log_cache *log)
     struct rr_entry **chunks = calloc(cap, sizeof(*chunks));
     if (!chunks)
         return RR_E_NO_MEMORY;
-    uint64_t low = log->first / LOG_CACHE_CHUNK;
+    uint64_t low = log->cached / LOG_CACHE_CHUNK;
     for (uint64_t i = low; i < low + log->chunk_cap; i++)
         chunks[i & (cap - 1)] = log->chunks[i & (log->chunk_cap - 1)];
     free(log->chunks);
@@ -84,15 +105,15 @@ static RR_COLD int grow_ring(struct log_cache *log)
 /* Makes sure that the chunk of `index` exists. */
 static int chunk_need(struct log_cache *log, uint64_t index)
 {
-    while (index / LOG_CACHE_CHUNK - log->first / LOG_CACHE_CHUNK >= log->chunk_cap)
+    while (index / LOG_CACHE_CHUNK - log->cached / LOG_CACHE_CHUNK >= log->chunk_cap)
         if (grow_ring(log) != 0)
             return RR_E_NO_MEMORY;
     struct rr_entry **slot = chunk_slot(log, index);
     if (RR_LIKELY(*slot != NULL))
         return 0;
-    if (log->spare_chunks) {
-        *slot = log->spare_chunks;
-        log->spare_chunks = *(struct rr_entry **)(void *)*slot;
+    if (log->memory->spare_chunks) {
+        *slot = log->memory->spare_chunks;
+        log->memory->spare_chunks = *(struct rr_entry **)(void *)*slot;
         return 0;
     }
     *slot = malloc(LOG_CACHE_CHUNK * sizeof(struct rr_entry));
@@ -122,31 +143,6 @@ static void drop_block(struct log_cache *log, struct rr_block *block)
     rr_block_put(block, 1);
 }
 
-/* ---- conf-change indexes ------------------------------------------------- */
-
-static RR_COLD int conf_change_add(struct log_cache *log, uint64_t index)
-{
-    if (log->conf_change_count == log->conf_change_cap) {
-        uint32_t cap = log->conf_change_cap ? log->conf_change_cap * 2 : 16;
-        uint64_t *indexes = realloc(log->conf_changes, cap * sizeof(*indexes));
-        if (!indexes)
-            return RR_E_NO_MEMORY;
-        log->conf_changes = indexes;
-        log->conf_change_cap = cap;
-    }
-    log->conf_changes[log->conf_change_count++] = index;
-    return 0;
-}
-
-static void conf_changes_keep(struct log_cache *log, uint64_t from, uint64_t to)
-{
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < log->conf_change_count; i++)
-        if (log->conf_changes[i] >= from && log->conf_changes[i] < to)
-            log->conf_changes[kept++] = log->conf_changes[i];
-    log->conf_change_count = kept;
-}
-
 /* ---- the log ------------------------------------------------------------- */
 
 int log_cache_append(struct log_cache *log, const struct rr_entry *entries, uint32_t count)
@@ -156,26 +152,48 @@ int log_cache_append(struct log_cache *log, const struct rr_entry *entries, uint
         RR_ASSERT(entry->index == log->last + 1);
         if (chunk_need(log, entry->index) != 0)
             return RR_E_NO_MEMORY;
-        if (RR_UNLIKELY(entry->type != RR_ENTRY_NORMAL) && conf_change_add(log, entry->index) != 0)
+        if (RR_UNLIKELY(log_index_is_news(&log->index, entry)) &&
+            log_index_note(&log->index, entry) != 0)
             return RR_E_NO_MEMORY;
         *entry_at(log, entry->index) = *entry;
         hold_block(log, entry->block);
         log->last++;
+        log->memory->entry_count++;
     }
     return 0;
+}
+
+/* The oldest entries in memory, up to below `to`, leave it. */
+static void drop_oldest(struct log_cache *log, uint64_t to)
+{
+    log->memory->entry_count -= to - log->cached;
+    while (log->cached < to) {
+        uint64_t index = log->cached;
+        drop_block(log, entry_at(log, index)->block);
+        log->cached++;
+        if (index % LOG_CACHE_CHUNK == LOG_CACHE_CHUNK - 1 || index == log->last)
+            chunk_put_back(log, index);
+    }
 }
 
 void log_cache_truncate(struct log_cache *log, uint64_t index)
 {
     RR_ASSERT(index >= log->first);
-    while (log->last >= index) {
+    while (log->last >= index && log->last >= log->cached) {
         uint64_t last = log->last;
         drop_block(log, entry_at(log, last)->block);
         log->last--;
-        if (last % LOG_CACHE_CHUNK == 0 || last == log->first)
+        log->memory->entry_count--;
+        if (last % LOG_CACHE_CHUNK == 0 || last == log->cached)
             chunk_put_back(log, last);
     }
-    conf_changes_keep(log, log->first, index);
+    if (RR_UNLIKELY(log->last >= index)) /* and some that had left memory */
+        log->last = index - 1;
+    log->cached = rr_min_u64(log->cached, log->last + 1);
+    log->durable = rr_min_u64(log->durable, log->last);
+    log_index_truncate(&log->index, index);
+    if (log->reader)
+        log_reader_truncate(log->reader, index);
 }
 
 void log_cache_compact(struct log_cache *log, uint64_t first)
@@ -184,29 +202,50 @@ void log_cache_compact(struct log_cache *log, uint64_t first)
     if (first == log->first)
         return;
     uint64_t prev_term = log_cache_term(log, first - 1);
-    while (log->first < first) {
-        uint64_t index = log->first;
-        drop_block(log, entry_at(log, index)->block);
-        log->first++;
-        if (index % LOG_CACHE_CHUNK == LOG_CACHE_CHUNK - 1 || index == log->last)
-            chunk_put_back(log, index);
-    }
+    if (first > log->cached)
+        drop_oldest(log, first);
+    log->first = first;
     log->prev_term = prev_term;
-    conf_changes_keep(log, first, UINT64_MAX);
+    log->durable = rr_max_u64(log->durable, first - 1);
+    log_index_compact(&log->index, first);
+    if (log->reader)
+        log_reader_compact(log->reader, first);
 }
 
 void log_cache_reset(struct log_cache *log, uint64_t index, uint64_t term)
 {
     log_cache_truncate(log, log->first);
-    RR_ASSERT(log->conf_change_count == 0);
-    log->first = index + 1;
-    log->last = index;
+    log_index_truncate(&log->index, 0);
+    log->first = log->cached = index + 1;
+    log->last = log->durable = index;
     log->prev_term = term;
+}
+
+void log_cache_note_durable(struct log_cache *log, uint64_t index, uint64_t term)
+{
+    /* What was replaced since then has another term. */
+    if (index > log->durable && index <= log->last && log_cache_term(log, index) == term)
+        log->durable = index;
+}
+
+bool log_cache_evict_some(struct log_cache *log, uint64_t end)
+{
+    end = rr_min_u64(end, log->durable + 1);
+    bool has_some = log->cached < end;
+    if (has_some) {
+        uint64_t step = rr_max_u64((end - log->cached) / 8, EVICT_MIN);
+        drop_oldest(log, rr_min_u64(log->cached + rr_min_u64(step, EVICT_MAX), end));
+    }
+    if (log->cached > log->last && log->filling) { /* nothing of it is left */
+        rr_block_put(&log->filling->block, 1);
+        log->filling = NULL;
+    }
+    return has_some;
 }
 
 const struct rr_entry *log_cache_at(const struct log_cache *log, uint64_t index)
 {
-    RR_ASSERT(index >= log->first && index <= log->last);
+    RR_ASSERT(index >= log->cached && index <= log->last);
     return entry_at(log, index);
 }
 
@@ -216,7 +255,8 @@ uint64_t log_cache_term(const struct log_cache *log, uint64_t index)
         return log->prev_term;
     if (index < log->first || index > log->last)
         return 0;
-    return entry_at(log, index)->term;
+    return RR_LIKELY(index >= log->cached) ? entry_at(log, index)->term
+                                           : log_index_term(&log->index, index);
 }
 
 void log_cache_fini(struct log_cache *log)
@@ -224,15 +264,11 @@ void log_cache_fini(struct log_cache *log)
     if (!log->chunks)
         return;
     log_cache_reset(log, 0, 0);
-    while (log->spare_chunks) {
-        struct rr_entry *chunk = log->spare_chunks;
-        log->spare_chunks = *(struct rr_entry **)(void *)chunk;
-        free(chunk);
-    }
+    log_cache_end_reads(log);
+    log_index_fini(&log->index);
     if (log->filling)
         rr_block_put(&log->filling->block, 1);
     log_snapshot_put(log->snapshot);
-    free(log->conf_changes);
     free(log->chunks);
     log->chunks = NULL;
 }
@@ -287,7 +323,7 @@ static void move_entry(struct log_cache *log, uint64_t index, struct cache_block
 
 void log_cache_move_small(struct log_cache *log, uint64_t first, uint32_t count)
 {
-    uint64_t from = rr_max_u64(first, log->first);
+    uint64_t from = rr_max_u64(first, log->cached);
     uint64_t end = rr_min_u64(first + count, log->last + 1);
     for (uint64_t index = from; index < end; index++) {
         struct rr_entry *entry = entry_at(log, index);
@@ -315,25 +351,9 @@ static int storage_initial_state(void *ctx, struct rr_hard_state *hard_state,
 {
     const struct log_cache *log = ctx;
     *hard_state = log->initial;
-    *conf_state = log->initial_conf ? *log->initial_conf
-                                    : log->snapshot->snapshot.metadata.conf_state;
+    *conf_state =
+        log->initial_conf ? *log->initial_conf : log->snapshot->snapshot.metadata.conf_state;
     return 0;
-}
-
-/* A span within one chunk, cut where the encoded size exceeds the rest of `*budget`; the first
- * entry of an answer always fits. */
-static size_t span_cut(const struct rr_entry *entries, size_t count, bool is_first,
-                       uint64_t *budget)
-{
-    size_t taken = 0;
-    while (taken < count) {
-        uint64_t size = rr_entry_body_size(&entries[taken]);
-        if (size > *budget && !(is_first && taken == 0))
-            break;
-        *budget -= rr_min_u64(size, *budget);
-        taken++;
-    }
-    return taken;
 }
 
 static int storage_entries(void *ctx, uint64_t lo, uint64_t hi, uint64_t max_size,
@@ -343,16 +363,21 @@ static int storage_entries(void *ctx, uint64_t lo, uint64_t hi, uint64_t max_siz
     if (lo < log->first)
         return RR_E_COMPACTED;
     RR_ASSERT(lo < hi && hi <= log->last + 1);
+    if (RR_UNLIKELY(lo < log->cached)) {
+        RR_ASSERT(log->reader);
+        log->reader->end = log->cached;
+        return log_reader_entries(log->reader, lo, rr_min_u64(hi, log->cached), max_size, out);
+    }
     uint64_t chunk_end = (lo / LOG_CACHE_CHUNK + 1) * LOG_CACHE_CHUNK;
     uint64_t budget = max_size;
     size_t whole = (size_t)(rr_min_u64(hi, chunk_end) - lo);
     *out = (struct rr_entry_spans){.first = entry_at(log, lo)};
-    out->first_count = span_cut(out->first, whole, true, &budget);
+    out->first_count = log_span_cut(out->first, whole, true, &budget);
     if (out->first_count < whole || hi <= chunk_end)
         return 0;
     whole = (size_t)rr_min_u64(hi - chunk_end, LOG_CACHE_CHUNK);
     out->second = entry_at(log, chunk_end);
-    out->second_count = span_cut(out->second, whole, false, &budget);
+    out->second_count = log_span_cut(out->second, whole, false, &budget);
     return 0;
 }
 
@@ -391,10 +416,7 @@ static int storage_snapshot(void *ctx, const struct rr_snapshot **snapshot)
 
 static int storage_has_conf_change(void *ctx, uint64_t lo, uint64_t hi, bool *found)
 {
-    const struct log_cache *log = ctx;
-    *found = false;
-    for (uint32_t i = 0; i < log->conf_change_count; i++)
-        *found |= log->conf_changes[i] >= lo && log->conf_changes[i] < hi;
+    *found = log_index_has_conf_change(&((const struct log_cache *)ctx)->index, lo, hi);
     return 0;
 }
 
@@ -414,15 +436,15 @@ struct rr_storage log_cache_storage(struct log_cache *log)
 
 void log_cache_check(const struct log_cache *log)
 {
-    uint64_t term = log->prev_term;
-    RR_ASSERT(log->first >= 1 && log->first <= log->last + 1);
-    for (uint64_t index = log->first; index <= log->last; index++) {
+    RR_ASSERT(log->first >= 1 && log->first <= log->cached && log->cached <= log->last + 1);
+    RR_ASSERT(log->first <= log->durable + 1 && log->durable <= log->last);
+    RR_ASSERT(log->cached <= log->durable + 1 || log->cached == log->first);
+    for (uint64_t index = log->cached; index <= log->last; index++) {
         const struct rr_entry *entry = entry_at(log, index);
-        RR_ASSERT(entry->index == index && entry->term >= term);
+        RR_ASSERT(entry->index == index && entry->term >= log->prev_term);
+        RR_ASSERT(entry->term == log_index_term(&log->index, index));
         RR_ASSERT(!entry->block || entry->block->refs >= entry->block->held);
         RR_ASSERT(!entry->block || entry->block->held > 0);
-        term = entry->term;
     }
-    for (uint32_t i = 1; i < log->conf_change_count; i++)
-        RR_ASSERT(log->conf_changes[i - 1] < log->conf_changes[i]);
+    log_index_check(&log->index);
 }

@@ -26,9 +26,9 @@ int log_stage_state(const struct log_cache *log, uint64_t group,
     return wal_append_state(wal, &state);
 }
 
-static bool is_small(const struct log_cache *log, uint64_t room)
+bool log_is_small(const struct log_cache *log, uint64_t room)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes = log->cached > log->first ? UINT64_MAX : 0;
     for (uint64_t index = log->first; index <= log->last && bytes <= room; index++)
         bytes += rr_entry_wire_size(log_cache_at(log, index));
     return bytes <= room;
@@ -37,7 +37,7 @@ static bool is_small(const struct log_cache *log, uint64_t room)
 int log_rewrite(const struct log_cache *log, uint64_t group, const struct rr_hard_state *hard_state,
                 struct wal *wal)
 {
-    if (!is_small(log, wal_tail_bytes_max(wal)))
+    if (!log_is_small(log, wal_tail_bytes_max(wal)))
         return RR_E_TOO_LARGE;
     uint32_t count = (uint32_t)(log->last + 1 - log->first);
     if (count == 0)

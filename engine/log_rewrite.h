@@ -12,6 +12,8 @@
 /* Stages a state section of the group as of now. */
 int log_stage_state(const struct log_cache *log, uint64_t group,
                     const struct rr_hard_state *hard_state, struct wal *wal);
+/* Are all entries of the log in memory, and at most `room` encoded bytes? */
+bool log_is_small(const struct log_cache *log, uint64_t room);
 /* State and entries. RR_E_TOO_LARGE: there are more entries than may be written again; nothing was
  * staged, a snapshot has to come first. */
 int log_rewrite(const struct log_cache *log, uint64_t group, const struct rr_hard_state *hard_state,

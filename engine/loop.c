@@ -15,6 +15,7 @@
  * rests: an idle one costs nothing but its ticks.
  */
 #include "engine/group.h"
+#include "engine/log_trim.h"
 
 #include "proto/base.h"
 
@@ -403,6 +404,8 @@ bool loop_turn(void *ctx, uint64_t now_ns, uint64_t *deadline_ns)
         engine_end_removals(engine);
     rewrite_wanted(engine);
     uint64_t deadline = rr_min_u64(turn_groups(engine, now_ns), engine->next_tick_ns);
+    if (RR_UNLIKELY(logs_are_too_large(engine)))
+        logs_trim(engine);
     deadline = rr_min_u64(deadline, wal_flush(engine->wal, now_ns));
     deadline = rr_min_u64(deadline, snapshot_streams_flush(engine->streams, now_ns));
     deadline = rr_min_u64(deadline, transport_flush(engine->transport, now_ns));

@@ -180,8 +180,7 @@ static int check_builds(const struct rr_group *group, struct rr_error *error)
 static bool has_change_in_flight(const struct rr_group *group)
 {
     const struct log_cache *log = &group->log;
-    bool is_waiting = log->conf_change_count > 0 &&
-                      log->conf_changes[log->conf_change_count - 1] > group->applied;
+    bool is_waiting = log_index_has_conf_change(&log->index, group->applied + 1, UINT64_MAX);
     return group->membership.change.is_active || group->conf_state.voter_outgoing_count > 0 ||
            is_waiting || log_cache_term(log, group->applied) != group->staged.term;
 }

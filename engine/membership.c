@@ -62,10 +62,10 @@ int membership_replay(const struct log_cache *log, uint64_t upto, struct tracker
 {
     uint64_t from = rr_max_u64(log->snapshot->snapshot.metadata.index, members->void_until);
     int rc = 0;
-    for (uint32_t i = 0; i < log->conf_change_count && rc == 0; i++) {
-        uint64_t index = log->conf_changes[i];
-        if (index > from && index <= upto)
-            rc = replay(tracker, members, log_cache_at(log, index));
+    for (uint32_t i = 0; i < log->index.conf_change_count && rc == 0; i++) {
+        const struct rr_entry *entry = &log->index.conf_changes[i];
+        if (entry->index > from && entry->index <= upto)
+            rc = replay(tracker, members, entry);
     }
     return rc;
 }

@@ -13,6 +13,7 @@
  * besides, both ways. */
 #define LARGE_FRAMES    4u
 #define TRANSPORT_BYTES (128 * MIB)
+#define SLOW_PEERS      4u
 /* Transfers both ways, each with its window. */
 #define SNAPSHOTS_BYTES (2ull * SNAPSHOT_TRANSFERS_MAX * SNAPSHOT_WINDOW * SNAPSHOT_WIRE_CHUNK_MAX)
 
@@ -39,9 +40,10 @@ int memory_budget_init(struct memory_budget *memory, const struct rr_engine_opti
     uint64_t write = options->wal_write_bytes_max;
     *memory = (struct memory_budget){
         .all = options->memory_bytes_max,
-        /* The cache at its limit, as much again that sends and apply batches still refer to, and
-         * the writes on their way. */
-        .log_max = 2 * options->log_cache_bytes + 16 * write,
+        /* The cache at its limit, as much again that apply batches still refer to, the writes on
+         * their way, and what the queues of a few peers that are slow or gone refer to. */
+        .log_max = 2 * options->log_cache_bytes + 16 * write +
+                   SLOW_PEERS * (uint64_t)options->peer_queue_bytes_max,
         .transport_max = TRANSPORT_BYTES + LARGE_FRAMES * (uint64_t)options->frame_bytes_max,
         .snapshots_max = SNAPSHOTS_BYTES,
     };

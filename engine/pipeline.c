@@ -227,6 +227,8 @@ static void deliver(struct rr_group *group, struct held_response *item)
                                       message->to);
     if (message->type == RR_MSG_STORAGE_APPEND_RESP && message->snapshot)
         message->snapshot = &item->snapshot;
+    if (message->type == RR_MSG_STORAGE_APPEND_RESP)
+        log_cache_note_durable(&group->log, message->index, message->log_term);
     if (item->small_count)
         log_cache_move_small(&group->log, item->small_first, item->small_count);
     if (message->to != engine->options.node_id)

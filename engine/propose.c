@@ -11,6 +11,7 @@
  * flight becomes the next batch.
  */
 #include "engine/group.h"
+#include "engine/log_trim.h"
 
 #include "proto/base.h"
 #include "proto/codec.h"
@@ -118,9 +119,10 @@ static int admission(struct rr_group *group, uint64_t now_ns)
         return RR_E_BUSY;
     int rc = wal_admits_proposals(group->engine->wal);
     const struct rr_engine *engine = group->engine;
-    if (rc == 0 && (group->log.memory->block_bytes >= engine->options.log_cache_bytes ||
-                    memory_of_log(&engine->log_memory, engine->wal) >= engine->memory.log_max))
-        rc = RR_E_NO_SPACE;
+    if (RR_UNLIKELY(rc == 0 && logs_are_too_large(engine))) {
+        logs_trim(group->engine); /* what is not durable stays, and what is sent or applied now */
+        rc = logs_are_too_large(engine) ? RR_E_NO_SPACE : 0;
+    }
     if (RR_LIKELY(rc == 0)) {
         group->refused_since_ns = 0;
         return 0;

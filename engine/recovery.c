@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/recovery.h"
 
+#include "engine/log_rewrite.h"
 #include "engine/peers.h"
 #include "proto/base.h"
 #include "proto/codec.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#define REWRITE_BYTES_MAX (1024u * 1024) /* wal_tail_bytes_max is not more */
 
 static int on_state(void *ctx, const struct wal_state *state)
 {
@@ -45,6 +48,25 @@ static int decode_run(struct recovery *recovery, uint32_t count, const uint8_t *
     return rr_entries_decode(bytes, size, block, recovery->decoded, count) == 0 ? 0 : RR_E_CORRUPT;
 }
 
+/* The oldest entries are left to the disk if there are more than may be in memory; but not those of
+ * a log that is small enough to be written again: that needs all of it. */
+static RR_COLD void keep_within_budget(const struct recovery *recovery)
+{
+    const struct registry *registry = recovery->registry;
+    uint64_t max = recovery->cache_bytes_max;
+    bool has_more = true;
+    while (has_more && log_memory_bytes(registry->memory) > max - max / 64) {
+        struct registry_entry *entry;
+        uint32_t at = 0;
+        has_more = false;
+        while ((entry = id_map_each(&registry->entries, &at))) {
+            struct log_cache *log = &entry->dormant.log;
+            if (log->cached > log->first || !log_is_small(log, REWRITE_BYTES_MAX))
+                has_more |= log_cache_evict_some(log, log->durable + 1);
+        }
+    }
+}
+
 static int on_entries(void *ctx, uint64_t group, uint64_t first_index, uint32_t count,
                       uint64_t commit, const uint8_t *bytes, uint32_t size, struct rr_block *block)
 {
@@ -67,7 +89,13 @@ static int on_entries(void *ctx, uint64_t group, uint64_t first_index, uint32_t 
         return RR_E_CORRUPT;
     log_cache_truncate(log, first_index);
     dormant->hard_state.commit = rr_max_u64(dormant->hard_state.commit, commit);
-    return log_cache_append(log, recovery->decoded + dead, count - dead);
+    rc = log_cache_append(log, recovery->decoded + dead, count - dead);
+    if (rc != 0 || count == dead)
+        return rc;
+    log_cache_note_durable(log, log->last, log_cache_term(log, log->last));
+    if (RR_UNLIKELY(log_memory_bytes(log->memory) > recovery->cache_bytes_max))
+        keep_within_budget(recovery);
+    return 0;
 }
 
 static int on_peer(void *ctx, const struct wal_peer *peer)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Snapshots, and what they are for: a log that stays bounded. One is taken after snapshot_log_bytes
- * of padded log or snapshot_entries entries, and sooner when the log or its cache gets tight. Its
+ * of padded log or snapshot_entries entries, and sooner when the log gets tight. Its
  * state section says what is kept of the log, and is the compaction of log and cache alike:
  * trailing_entries before the snapshot, or else the last quarter, so that a follower that is merely
  * behind needs no snapshot.
@@ -136,15 +136,12 @@ static bool is_due(struct rr_group *group, uint64_t logged, bool wants_rewrite)
     uint64_t done = quarters(group, logged);
     if (snapshots->trail_index == 0 && done >= 3)
         snapshots->trail_index = group->log.last + 1;
-    /* A cache that is getting full must not wait for the log: proposals would become busy. */
-    uint64_t cache_bytes_max = group->engine->options.log_cache_bytes / 4 * 3;
-    bool is_tight = group->log.memory->block_bytes >= cache_bytes_max && logged > 0;
-    snapshots->keeps_no_trail |= is_tight || (wants_rewrite && done < 4);
+    snapshots->keeps_no_trail |= wants_rewrite && done < 4;
     bool is_wanted =
         group->must_snapshot || snapshot_file_is_lost(group) || snapshot_requests_wait(group);
     if (is_wanted && done < 3)
         snapshots->trail_index = group->log.first; /* it is not there to compact anything */
-    return is_tight || wants_rewrite || done >= 4 || is_wanted;
+    return wants_rewrite || done >= 4 || is_wanted;
 }
 
 /* While a received snapshot waits to be durable, the state machine is still behind it. */

@@ -199,8 +199,8 @@ struct wal_stats {
     uint64_t segments_recycled;
     uint64_t segments_zeroed; /* in service; 0 in steady state */
     uint64_t segment_count;
-    uint64_t bytes_live;               /* padded bytes from the oldest live segment to the tail */
-    bool is_direct;                    /* false: buffered + fdatasync fallback */
+    uint64_t bytes_live; /* padded bytes from the oldest live segment to the tail */
+    bool is_direct;      /* false: buffered + fdatasync fallback */
     bool is_ram;
 };
 void wal_stats(const struct wal *wal, struct wal_stats *stats);

@@ -38,7 +38,8 @@ static void make_limits(struct plan *p, struct sim_stream *s)
     engine->mark_delay_ms = (uint32_t)PICK(s, 1, 20, 100);
     engine->entry_bytes_max = (uint32_t)PICK(s, 64, 1 * KIB, 8 * KIB, 32 * KIB);
     engine->frame_bytes_max = 256 * KIB;
-    engine->log_cache_bytes = PICK(s, 1024 * KIB, 4096 * KIB);
+    engine->log_cache_bytes = rr_max_u64(2 * engine->wal_write_bytes_max,
+                                         PICK(s, 64 * KIB, 128 * KIB, 512 * KIB, 4096 * KIB));
     engine->peer_queue_bytes_max = (uint32_t)PICK(s, 512 * KIB, 2048 * KIB);
 
     group->size = sizeof(*group);

@@ -80,7 +80,8 @@ struct world_counts {
 #undef X
     uint64_t deaths;            /* for whatever reason */
     uint64_t restores;          /* of snapshots: at a start, and from a leader */
-    uint64_t segments_recycled; /* as orderly processes report */
+    uint64_t segments_recycled; /* as orderly processes report, … */
+    uint64_t log_reads;         /* … of old entries, too */
 };
 
 #define WORLD_FLAPS_MAX 4u

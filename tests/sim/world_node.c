@@ -355,8 +355,10 @@ void node_close(struct node *node)
     struct rr_group_status status = {.size = sizeof(status)};
 
     RR_ASSERT(node->resume_at == 0 && node->answer_at == 0);
-    if (rr_group_status(node->replicas[0].group, &status) == 0)
+    if (rr_group_status(node->replicas[0].group, &status) == 0) {
         world->counts.segments_recycled += status.segments_recycled;
+        world->counts.log_reads += status.log_reads;
+    }
     world_say(world, "node %u closes (%s)", node->number, aborts ? "abort" : "drain");
     int err = rr_engine_close(node->engine, aborts ? RR_CLOSE_ABORT : RR_CLOSE_DRAIN);
     node->engine = NULL;

@@ -5,6 +5,7 @@ rr_test(NAME test_outcomes LABEL fast SOURCES test_outcomes.c LIBS rr_engine rr_
 rr_test(NAME test_members LABEL fast SOURCES test_members.c LIBS rr_engine rr_proto)
 rr_test(NAME test_id_map LABEL fast SOURCES test_id_map.c LIBS rr_engine)
 rr_test(NAME test_log_cache LABEL fast SOURCES test_log_cache.c LIBS rr_engine rr_proto)
+rr_test(NAME test_log_index LABEL fast SOURCES test_log_index.c LIBS rr_engine rr_proto)
 rr_test(NAME test_engine_single LABEL io SOURCES test_engine_single.c engine_harness.c
         LIBS rr_engine Threads::Threads)
 rr_test(NAME test_engine_cluster LABEL io SOURCES test_engine_cluster.c engine_harness.c
@@ -22,6 +23,8 @@ if(NOT RR_SANITIZE) # which have memory of their own
     add_test(NAME test_engine_snapshot_of_two_gigabytes COMMAND test_engine_snapshot_memory 2048)
     set_tests_properties(test_engine_snapshot_of_two_gigabytes PROPERTIES LABELS long TIMEOUT 900 RUN_SERIAL TRUE)
 endif()
+rr_test(NAME test_engine_old_entries LABEL fast SOURCES test_engine_old_entries.c sim_cluster.c
+        LIBS rr_engine rr_sim)
 rr_test(NAME test_engine_poison LABEL fast SOURCES test_engine_poison.c sim_cluster.c
         LIBS rr_engine rr_sim)
 rr_test(NAME test_engine_members LABEL fast SOURCES test_engine_members.c sim_cluster.c

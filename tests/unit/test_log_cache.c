@@ -222,6 +222,43 @@ static void test_log_snapshot_is_a_copy(void)
     log_cache_fini(&log);
 }
 
+static void test_log_evicts_only_what_is_durable_and_keeps_its_terms(void)
+{
+    struct log_cache log;
+    struct test_block *block = test_block_new();
+    CHECK(log_cache_init(&log, &memory) == 0);
+    append(&log, block, 3000, 1);
+    append(&log, block, 6000, 4);
+    CHECK(!log_cache_evict_some(&log, UINT64_MAX));
+    log_cache_note_durable(&log, 5000, 3); /* of an entry that was replaced */
+    CHECK(!log_cache_evict_some(&log, UINT64_MAX));
+    log_cache_note_durable(&log, 5000, 4);
+    while (log_cache_evict_some(&log, 4001))
+        log_cache_check(&log);
+    CHECK_EQ_U64(log.cached, 4001);
+    while (log_cache_evict_some(&log, UINT64_MAX))
+        ;
+    CHECK_EQ_U64(log.cached, 5001);
+    CHECK(log.first == 1 && log.last == 6000);
+    CHECK_EQ_U64(memory.entry_count, 1000);
+    CHECK_EQ_U64(block->block.refs, 1001);
+    CHECK(log_cache_term(&log, 1) == 1 && log_cache_term(&log, 3000) == 1);
+    CHECK(log_cache_term(&log, 3001) == 4 && log_cache_term(&log, 5500) == 4);
+    log_cache_compact(&log, 4500); /* in what left memory */
+    log_cache_check(&log);
+    CHECK(log.first == 4500 && log.cached == 5001 && log.prev_term == 4);
+    CHECK(log_cache_term(&log, 4499) == 4 && log_cache_term(&log, 4400) == 0);
+    log_cache_truncate(&log, 4800); /* in it, too */
+    log_cache_check(&log);
+    CHECK(log.last == 4799 && log.cached == 4800 && log.durable == 4799);
+    CHECK_EQ_U64(memory.entry_count, 0);
+    append(&log, block, 4900, 9);
+    CHECK(log_cache_term(&log, 4799) == 4 && log_cache_term(&log, 4800) == 9);
+    CHECK(!log_cache_evict_some(&log, UINT64_MAX));
+    log_cache_fini(&log);
+    put_all(block);
+}
+
 int main(void)
 {
     RUN(test_log_references_are_balanced);
@@ -231,6 +268,6 @@ int main(void)
     RUN(test_log_blocks_are_counted_once_however_entries_alternate);
     RUN(test_log_conf_changes_are_found_in_their_range);
     RUN(test_log_snapshot_is_a_copy);
-    log_memory_fini(&memory);
+    RUN(test_log_evicts_only_what_is_durable_and_keeps_its_terms);
     return 0;
 }
