@@ -237,6 +237,6 @@ int snapshot_take_now(struct rr_group *group, const struct rr_state_machine *mac
 void snapshot_take_fini(struct rr_group *group)
 {
     struct snapshot_take *take = &group->snapshots.take;
-    end_reading(take, machine_of(take));
+    end_reading(take, &group->apply.options.state_machine);
     clear(take);
 }
