@@ -77,7 +77,10 @@ static void strike_group_close(struct world *world)
     struct replica *replica =
         &node->replicas[stream_below(&world->chance, world->plan.group_count)];
 
-    if (!replica_listens(replica) || replica->reopen_at != 0 || node->answer_at != 0)
+    /* A close waits until the log has what was staged: as long as the disk is full, and it cannot
+     * be emptied while the driver waits in the close. */
+    if (!replica_listens(replica) || replica->reopen_at != 0 || node->answer_at != 0 ||
+        node->is_full)
         return;
     world->counts.group_closes++;
     replica_close(replica);
