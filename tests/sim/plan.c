@@ -172,7 +172,7 @@ void plan_make_crash_at(struct plan *plan, uint64_t seed, uint64_t crash_at)
     plan->engine.entry_bytes_max = 8 * KIB;
     plan->size_max = 8 * KIB;
     plan->group.snapshot_log_bytes = 64 * KIB;
-    plan->snapshot_bytes = (uint32_t)(seed % 2 ? 4 * KIB : 70 * KIB); /* in the log, in a file */
+    plan->snapshot_bytes = (uint32_t)(seed % 2 ? 4 * KIB : 300 * KIB); /* in the log, in a file */
 }
 
 void plan_print(const struct plan *p)

@@ -244,7 +244,9 @@ static void arm_crash(const struct node *node)
     const struct plan *plan = &world->plan;
     uint64_t countdown = 0;
 
-    if (plan->crash_at > 0 && node->number == 1 && node->incarnation <= 2)
+    /* The second process only if the first one did: a run without deaths ends the series. */
+    bool is_doomed = node->incarnation == 1 || (node->incarnation == 2 && world->counts.deaths);
+    if (plan->crash_at > 0 && node->number == 1 && is_doomed)
         countdown = node->incarnation == 1 ? plan->crash_at : 1 + plan->crash_at % 40;
     else if (plan->crashes_in_recovery && !world->is_healed && stream_chance(&world->chance, 1, 3))
         countdown = stream_between(&world->chance, 1, 60);
