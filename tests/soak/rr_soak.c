@@ -6,7 +6,7 @@
  * have stayed within their bounds. Exit 0: so it was; 1: not; 2: usage.
  *
  *   rr-soak [--minutes N | --seconds N] [--seed N] [--dir DIR] [--keep] [--no-namespaces]
- * [--verbose]
+ *           [--verbose]
  */
 #include "bench/local.h"
 #include "tests/soak/soak_check.h"
