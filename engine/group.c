@@ -184,8 +184,7 @@ bool group_owes_nothing(const struct rr_group *group)
 
 bool group_is_quiet(const struct rr_group *group)
 {
-    return group_owes_nothing(group) && apply_is_idle(&group->apply) &&
-           snapshots_are_quiet(group);
+    return group_owes_nothing(group) && apply_is_idle(&group->apply) && snapshots_are_quiet(group);
 }
 
 void group_fini_core(struct rr_group *group)
@@ -326,7 +325,7 @@ static uint64_t next_deadline(const struct rr_group *group, uint64_t now_ns)
     if (rr_raw_node_has_ready(group->node))
         return now_ns;
     if (RR_UNLIKELY(group->closing))
-        return rr_max_u64(group->close_deadline_ns, now_ns);
+        return group_close_deadline(group, now_ns);
     uint64_t batch_wait_ns = (uint64_t)group->options.batch_wait_max_us * 1000;
     if (group->waiting_since_ns)
         return group->waiting_since_ns + batch_wait_ns;
@@ -378,5 +377,7 @@ uint64_t group_turn(struct rr_group *group, uint64_t now_ns)
     if (group->error)
         turn_stopped(group);
     group_publish_status(group, now_ns, false);
-    return group->error ? UINT64_MAX : next_deadline(group, now_ns);
+    if (group->error)
+        return group->closing ? group_close_deadline(group, now_ns) : UINT64_MAX;
+    return next_deadline(group, now_ns);
 }

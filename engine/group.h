@@ -166,6 +166,8 @@ bool group_call_begin(struct rr_group *group);
 void group_call_end(struct rr_group *group);
 /* A turn of a group that is being closed. True: it was; what is left of it is not the loop's. */
 bool group_close_step(struct rr_group *group, uint64_t now_ns);
+/* When that is to be called at the latest. */
+uint64_t group_close_deadline(const struct rr_group *group, uint64_t now_ns);
 
 /* ---- group_remove.c ------------------------------------------------------ */
 

@@ -12,7 +12,8 @@
  *
  * The handle stays, an empty shell, until the group is opened again or removed, so that a late call
  * is answered by RR_E_CLOSED. Failure path: with a poisoned log nothing is waited for but the
- * outcomes; the record cannot be opened again in this process.
+ * outcomes, and a disk that does not take what was staged is waited for only so long; then the
+ * record cannot be opened again in this process.
  */
 #include "engine/group.h"
 
@@ -70,7 +71,7 @@ static int error_that_lasts(const struct rr_group *group)
     }
 }
 
-static void retire(struct rr_group *group)
+static void retire(struct rr_group *group, bool is_recorded)
 {
     struct rr_engine *engine = group->engine;
     struct dormant *dormant = &group->entry->dormant;
@@ -80,7 +81,7 @@ static void retire(struct rr_group *group)
     group_stop_worker(group);
     group_publish_status(group, engine->now_ns, true);
     dormant->hard_state = group->staged;
-    dormant->error = error_that_lasts(group);
+    dormant->error = is_recorded ? error_that_lasts(group) : RR_E_STALLED;
     dormant->is_large = false;
     group_fini_core(group);
     log_cache_end_reads(&group->log);
@@ -96,6 +97,12 @@ static bool is_drained(const struct rr_group *group, uint64_t now_ns)
     return group->error || group_owes_nothing(group) || now_ns >= group->close_deadline_ns;
 }
 
+/* Who closes is not held for longer by a disk that takes nothing. */
+static uint64_t gives_up_ns(const struct rr_group *group)
+{
+    return group->close_deadline_ns + group_patience_ns(group);
+}
+
 bool group_close_step(struct rr_group *group, uint64_t now_ns)
 {
     struct wal *wal = group->engine->wal;
@@ -104,10 +111,16 @@ bool group_close_step(struct rr_group *group, uint64_t now_ns)
     if (!group->error)
         group_halt(group, RR_E_CLOSED);
     bool is_recorded = group->engine->poisoned || wal_durable_seq(wal) >= group->staged_seq;
-    if (!group_is_quiet(group) || !is_recorded)
+    if (!group_is_quiet(group) || !(is_recorded || now_ns >= gives_up_ns(group)))
         return false;
-    retire(group);
+    retire(group, is_recorded);
     return true;
+}
+
+uint64_t group_close_deadline(const struct rr_group *group, uint64_t now_ns)
+{
+    uint64_t deadline = group->error ? gives_up_ns(group) : group->close_deadline_ns;
+    return deadline > now_ns ? deadline : now_ns + group->tick_ns;
 }
 
 /* ---- any thread ---------------------------------------------------------- */

@@ -427,6 +427,10 @@ void replica_open(struct replica *replica)
     int err = open_group(replica, &error);
     if (node_is_dead(node))
         return;
+    if (err == RR_E_STALLED) { /* the disk did not take its end: the process has to start anew */
+        node_close(node);
+        return;
+    }
     if (err != 0 && !node->is_sick && !node->is_harmed && !node->is_full)
         failure_report("node %u does not open group %u again: %s", node->number, replica->slot,
                        error.message);

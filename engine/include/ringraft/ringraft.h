@@ -283,9 +283,10 @@ int rr_group_open(struct rr_engine *engine, const struct rr_group_options *optio
 
 /* Ends the group on this node while the engine goes on; the directory keeps it, and it may be
  * opened again. Waits until every outstanding completion has been called: with RR_CLOSE_DRAIN their
- * real outcomes, for at most two election timeouts. Afterwards the handle answers RR_E_CLOSED
- * until the group is opened again or removed. Any thread; RR_E_WRONG_THREAD: from a callback;
- * RR_E_CLOSED: it is. */
+ * real outcomes, for at most two election timeouts. A disk that takes nothing is waited for as long
+ * again; the group then opens again only when the engine does (RR_E_STALLED). Afterwards the handle
+ * answers RR_E_CLOSED until the group is opened again or removed. Any thread; RR_E_WRONG_THREAD:
+ * from a callback; RR_E_CLOSED: it is. */
 int rr_group_close(struct rr_group *group, enum rr_close_mode mode);
 
 /* Deletes a group that is not open, its log and its state, from this node's directory; durable when
