@@ -189,6 +189,42 @@ static void test_sent_run_is_not_stored_after_a_truncation(void)
     world_end(&w);
 }
 
+/* All within one Ready: the leader sends "b" at index 4, a newer leader truncates it, and the node,
+ * elected again, sends its own empty entry at index 4, where the log is as long as it was. */
+static void test_sent_run_is_not_sent_after_a_truncation(void)
+{
+    begin(3, NULL);
+    CHECK(world_propose(&w, 1, "a") == 0 && world_propose(&w, 1, "b") == 0);
+    struct rr_entry entry = {.term = 2, .index = 3, .has = RR_ENTRY_HAS_TERM | RR_ENTRY_HAS_INDEX};
+    struct rr_message m = {.type = RR_MSG_APP,
+                           .to = 1,
+                           .from = 2,
+                           .term = 2,
+                           .index = 2,
+                           .log_term = 1,
+                           .entries = &entry,
+                           .entry_count = 1};
+    CHECK(world_step(&w, m) == 0);
+    CHECK(rr_raw_node_campaign(world_raw(&w, 1)) == 0);
+    for (uint64_t from = 2; from <= 3; from++)
+        CHECK(world_step(&w, (struct rr_message){
+                                 .type = RR_MSG_VOTE_RESP, .to = 1, .from = from, .term = 3}) == 0);
+    struct rr_ready ready;
+    uint32_t sent = 0;
+    rr_raw_node_ready(world_raw(&w, 1), &ready);
+    for (uint32_t i = 0; i < ready.message_count; i++) {
+        const struct rr_message *app = &ready.messages[i];
+        if (app->type != RR_MSG_APP || app->term != 3)
+            continue;
+        sent++;
+        CHECK(app->index == 3 && app->entry_count == 1);
+        CHECK_EQ_U64(app->entries[0].term, 3);
+        CHECK_EQ_U64(app->entries[0].size, 0);
+    }
+    CHECK_EQ_U64(sent, 2);
+    world_end(&w);
+}
+
 static uint64_t released;
 
 static void count_released(void *ctx, const struct rr_entry *entries, size_t count)
@@ -549,6 +585,7 @@ int main(void)
     RUN(test_own_jitter_spreads_the_timeouts);
     RUN(test_forwarded_entry_is_encoded_anew);
     RUN(test_sent_run_is_not_stored_after_a_truncation);
+    RUN(test_sent_run_is_not_sent_after_a_truncation);
     RUN(test_mixed_batch_gives_back_what_has_no_block);
     RUN(test_storage_knows_its_conf_changes);
     RUN(test_applied_entries_give_their_size_back);
