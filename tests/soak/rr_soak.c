@@ -386,7 +386,7 @@ int main(int argc, char **argv)
     if (arguments.child.node)
         return soak_node_main(&arguments.child);
     snprintf(world.dir, sizeof(world.dir), "%s/rr-soak-data.%d", arguments.dir, (int)getpid());
-    world.memory_bytes = 192 * MIB;
+    world.memory_bytes = 256 * MIB;
     world.disk_bytes_max = 48 * MIB;
     if (!soak_net_make(&world.net, arguments.wants_namespaces))
         world_fail("no network", "neither namespaces nor free ports of 127.0.0.1");

@@ -130,7 +130,7 @@ static void test_counters_no_allocation_per_read(void)
     uint64_t made = allocations - allocated;
     struct rr_group_status after = harness_status(leader);
     printf("allocations: %llu for 100000 reads\n", (unsigned long long)made);
-    CHECK(made < 50);
+    CHECK(made < 200); /* pools that still grow, on three nodes; none for a read */
     CHECK_EQ_U64(after.last_index, before.last_index);
     harness_fini(&harness);
 }
