@@ -63,8 +63,13 @@ static bool parse_ports(char *text, struct replica_options *child)
 static bool parse_command(const char *word, enum bench_command *command)
 {
     static const char *const names[] = {
-        [BENCH_RUN] = "run",       [BENCH_FLOOR] = "floor",     [BENCH_READS] = "reads",
-        [BENCH_GROUPS] = "groups", [BENCH_REPLICA] = "replica", [BENCH_FLOOR_NODE] = "floor-node",
+        [BENCH_RUN] = "run",
+        [BENCH_FLOOR] = "floor",
+        [BENCH_READS] = "reads",
+        [BENCH_GROUPS] = "groups",
+        [BENCH_FAILOVER] = "failover",
+        [BENCH_REPLICA] = "replica",
+        [BENCH_FLOOR_NODE] = "floor-node", /* the last */
     };
     for (uint32_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(word, names[i]) == 0) {
