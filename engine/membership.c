@@ -126,6 +126,23 @@ static void dial(struct rr_engine *engine, uint64_t node, const char *text)
                    (unsigned long long)node, error.message);
 }
 
+/* Who opened the group knows best where a member lives now: the book says where it joined. */
+static const char *address_of(const struct rr_group *group, const struct member *member)
+{
+    for (uint32_t i = 0; i < group->options.peer_count; i++)
+        if (group->peers[i].node == member->node)
+            return group->peers[i].address;
+    return member->address;
+}
+
+static void dial_members(struct rr_group *group)
+{
+    for (uint32_t i = 0; i < group->members.count; i++) {
+        const struct member *member = &group->members.list[i];
+        dial(group->engine, member->node, address_of(group, member));
+    }
+}
+
 /* Does any group, of which this node is a part, have this node as a member? */
 static bool is_wanted(struct rr_engine *engine, uint64_t node)
 {
@@ -187,8 +204,7 @@ void membership_adopt(struct rr_group *group)
 {
     struct rr_engine *engine = group->engine;
     group->membership.is_removed = members_is_removed(&group->members, engine->options.node_id);
-    for (uint32_t i = 0; i < group->members.count; i++)
-        dial(engine, group->members.list[i].node, group->members.list[i].address);
+    dial_members(group);
     for (uint32_t i = 0; i < group->options.peer_count && group->members.count == 0; i++)
         dial(engine, group->peers[i].node, group->peers[i].address);
     for (uint32_t i = 0; i < group->members.count; i++)
@@ -240,10 +256,9 @@ static void take_effect(struct rr_group *group, const struct member *before, uin
     struct rr_engine *engine = group->engine;
     struct membership *membership = &group->membership;
     const struct members *now = &group->members;
-    for (uint32_t i = 0; i < now->count; i++) {
+    for (uint32_t i = 0; i < now->count; i++)
         learn(engine, &now->list[i]);
-        dial(engine, now->list[i].node, now->list[i].address);
-    }
+    dial_members(group);
     for (uint32_t i = 0; i < count; i++)
         if (!members_find(now, before[i].node))
             note_leaver(group, before[i].node);
@@ -392,8 +407,7 @@ void membership_unhear(struct rr_group *group)
     engine_log(group->engine, ENGINE_LOG_WARN,
                "group %llu: a leader speaks to this node: it was not removed",
                (unsigned long long)group->options.group_id);
-    for (uint32_t i = 0; i < group->members.count; i++)
-        dial(group->engine, group->members.list[i].node, group->members.list[i].address);
+    dial_members(group);
 }
 
 void membership_tell_removed(struct rr_group *group, uint64_t node)
@@ -488,7 +502,7 @@ static RR_COLD void refuse_foreigner(struct rr_group *group, uint64_t node)
     transport_remove_peer(engine->transport, node);
     const struct member *member = members_find(&group->members, node);
     if (member)
-        dial(engine, node, member->address); /* to be refused, for status */
+        dial(engine, node, address_of(group, member)); /* to be refused, for status */
 }
 
 void membership_on_notice(void *ctx, uint64_t from, uint64_t group_id,

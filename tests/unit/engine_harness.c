@@ -170,6 +170,11 @@ static uint16_t free_port(void)
     return ntohs(address.sin_port);
 }
 
+void harness_move(struct harness *harness, uint32_t i)
+{
+    snprintf(harness->addresses[i], sizeof(harness->addresses[i]), "127.0.0.1:%u", free_port());
+}
+
 void harness_init(struct harness *harness, uint32_t node_count)
 {
     memset(harness, 0, sizeof(*harness));
@@ -179,7 +184,7 @@ void harness_init(struct harness *harness, uint32_t node_count)
     for (uint32_t i = 0; i < node_count; i++) {
         struct harness_node *node = &harness->nodes[i];
         snprintf(harness->dirs[i], sizeof(harness->dirs[i]), "%s/n%u", harness->root, i + 1);
-        snprintf(harness->addresses[i], sizeof(harness->addresses[i]), "127.0.0.1:%u", free_port());
+        harness_move(harness, i);
         node->harness = harness;
         node->id = i + 1;
         node->outcomes = calloc(HARNESS_TAGS_MAX, 1);

@@ -58,6 +58,8 @@ struct harness {
 
 /* Makes a directory and free ports; opens nothing. */
 void harness_init(struct harness *harness, uint32_t node_count);
+/* A closed node has another address from now on, which is told to everybody who is opened. */
+void harness_move(struct harness *harness, uint32_t i);
 /* Closes what is open, removes the files. */
 void harness_fini(struct harness *harness);
 /* Opens node `i` (0…); exits the test with the sentence if that fails. */

@@ -136,6 +136,26 @@ static void test_cluster_all_down_and_up_again_keep_everything(void)
     harness_fini(&harness);
 }
 
+/* Their directories hold the old addresses. */
+static void test_cluster_moved_to_other_addresses_goes_on(void)
+{
+    struct harness harness;
+    harness_init(&harness, 3);
+    for (uint32_t round = 1; round <= 2; round++) {
+        open_all(&harness);
+        struct harness_node *leader = harness_leader(&harness);
+        uint64_t before = leader->ok + leader->failed;
+        harness_propose(leader, 100, 64);
+        harness_wait_outcomes(leader, before + 100);
+        harness_check_equal(&harness);
+        for (uint32_t i = 0; i < 3; i++) {
+            harness_close(&harness, i, RR_CLOSE_DRAIN);
+            harness_move(&harness, i);
+        }
+    }
+    harness_fini(&harness);
+}
+
 static void test_cluster_wiped_directory_is_refused_by_its_peers(void)
 {
     struct harness harness;
@@ -170,6 +190,7 @@ int main(void)
     RUN(test_cluster_minority_acknowledges_nothing);
     RUN(test_cluster_late_follower_gets_a_snapshot);
     RUN(test_cluster_all_down_and_up_again_keep_everything);
+    RUN(test_cluster_moved_to_other_addresses_goes_on);
     RUN(test_cluster_wiped_directory_is_refused_by_its_peers);
     return 0;
 }
