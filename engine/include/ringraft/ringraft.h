@@ -234,7 +234,8 @@ struct rr_group_options {
     uint64_t group_id; /* 1 is as good as any */
     /* BOOTSTRAP: the initial voters, this node included, and where they listen; identical on each.
      * JOIN: whom to tell that this node is there; one voter will do, or nobody: who adds it dials
-     * it. A directory that was used before knows its members itself. */
+     * it. A directory that was used before knows its members itself; an address that is given here
+     * for one of them stands above the one that it knows, so that a cluster can move. */
     const struct rr_peer_address *peers;
     uint32_t peer_count;
     uint32_t tick_ms;
