@@ -120,7 +120,7 @@ static int take_message(struct rr_group *group, uint64_t from, const struct rr_m
     /* What is left of a refused append is a MsgApp that offers no entries; its commit may be what
      * makes room. */
     struct rr_message offered = *message;
-    if (offered.entry_count && !may_log_received(group))
+    if (offered.type == RR_MSG_APP && offered.entry_count && !may_log_received(group))
         offered.entry_count = 0;
     if (RR_UNLIKELY(message->type == RR_MSG_SNAP) && snapshot_arrives(group, message, offer) != 0)
         return 0;                                  /* as if it was lost */
