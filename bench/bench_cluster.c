@@ -15,6 +15,7 @@
 #define READY_WAIT_MS   120000
 #define ANSWER_WAIT_MS  10000
 #define RESULT_WAIT_MS  60000
+#define TAKEN_WAIT_MS   600000
 #define LEADER_TRIES    1000
 #define LEADER_PAUSE_NS 10000000
 #define SETTLE_PAUSE_NS 100000000
@@ -25,11 +26,11 @@ static bool start_node(struct cluster *cluster, uint32_t node)
 {
     const struct cluster_plan *plan = &cluster->plan;
     bool is_floor = plan->kind == CLUSTER_FLOOR;
-    char id[8], path[532], groups[16], ballast[24];
+    char id[8], path[532], groups[16], rate[24];
     snprintf(id, sizeof(id), "%u", node + 1);
     snprintf(path, sizeof(path), "%s/n%u", cluster->dir, node + 1);
     snprintf(groups, sizeof(groups), "%u", plan->group_count ? plan->group_count : 1);
-    snprintf(ballast, sizeof(ballast), "%llu", (unsigned long long)plan->ballast_bytes);
+    snprintf(rate, sizeof(rate), "%llu", (unsigned long long)plan->send_rate);
     char *arguments[] = {(char *)(is_floor ? "floor-node" : "replica"),
                          (char *)"--id",
                          id,
@@ -39,8 +40,8 @@ static bool start_node(struct cluster *cluster, uint32_t node)
                          cluster->ports,
                          (char *)"--groups",
                          groups,
-                         (char *)"--ballast",
-                         ballast,
+                         (char *)"--send-rate",
+                         rate,
                          (char *)(plan->kind == CLUSTER_ENGINE_INLINE ? "--inline" : NULL),
                          NULL};
     return control_spawn(&cluster->nodes[node], arguments);
@@ -98,10 +99,9 @@ bool cluster_start(struct cluster *cluster, const struct cluster_plan *plan)
         snprintf(cluster->error, sizeof(cluster->error), "no free ports on 127.0.0.1");
         return false;
     }
-    if (plan->node_count == 1)
-        snprintf(cluster->ports, sizeof(cluster->ports), "%u", ports[0]);
-    else
-        snprintf(cluster->ports, sizeof(cluster->ports), "%u,%u,%u", ports[0], ports[1], ports[2]);
+    for (uint32_t i = 0, used = 0; i < plan->node_count; i++)
+        used += (uint32_t)snprintf(cluster->ports + used, sizeof(cluster->ports) - used,
+                                   i ? ",%u" : "%u", ports[i]);
     mkdir(cluster->dir, 0700);
     for (uint32_t i = 0; i < plan->node_count; i++)
         if (!start_node(cluster, i)) {
@@ -136,6 +136,17 @@ void cluster_stop(struct cluster *cluster)
     for (uint32_t i = 0; i < cluster->node_count; i++)
         control_stop(&cluster->nodes[i]);
     cluster->node_count = 0;
+}
+
+bool cluster_snapshot(struct cluster *cluster, uint64_t bytes)
+{
+    char line[1024] = "error it gave no answer in ten minutes";
+    struct control *leader = &cluster->nodes[cluster->leader];
+    if (control_send(leader, "snapshot bytes=%llu", (unsigned long long)bytes) &&
+        control_read(leader, line, sizeof(line), TAKEN_WAIT_MS) && strcmp(line, "taken") == 0)
+        return true;
+    snprintf(cluster->error, sizeof(cluster->error), "%.500s", line + strlen("error "));
+    return false;
 }
 
 bool cluster_status(struct cluster *cluster, uint32_t node, char *line, size_t cap)

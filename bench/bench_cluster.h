@@ -15,8 +15,8 @@ struct cluster_plan {
     enum cluster_kind kind;
     const char *dir; /* each node's files lie in n1… below it */
     uint32_t node_count;
-    uint32_t group_count;   /* of replicas; 0: one */
-    uint64_t ballast_bytes; /* in a replica's snapshot */
+    uint32_t group_count; /* of replicas; 0: one */
+    uint64_t send_rate;   /* of replicas' snapshots, bytes a second; 0: as usual */
 };
 
 struct cluster {
@@ -57,6 +57,8 @@ bool cluster_run(struct cluster *cluster, const char *request, struct slice *sli
 bool cluster_ask(struct cluster *cluster, uint32_t node, const char *request);
 bool cluster_await(struct cluster *cluster, uint32_t node, struct slice *slice,
                    cluster_progress progress, void *ctx);
+/* The leader takes a snapshot of so many bytes. */
+bool cluster_snapshot(struct cluster *cluster, uint64_t bytes);
 /* A node's answer to `status`. */
 bool cluster_status(struct cluster *cluster, uint32_t node, char *line, size_t cap);
 /* CPU seconds of all processes so far. */

@@ -2,12 +2,12 @@
 #include "bench/features.h"
 
 #include "bench/bench_cluster.h"
+#include "bench/feature_snapshot.h"
+#include "bench/feature_table.h"
 #include "bench/load.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define ENTRY_BYTES      128u
 #define READ_DEPTH       256u
@@ -16,62 +16,6 @@
 #define FAILOVER_LOAD_MS 600u
 #define FAILOVER_WAIT_MS 10000u
 #define REVIVED_PAUSE_MS 1500u
-
-/* ---- tables -------------------------------------------------------------- */
-
-#define PAIRS_MAX 100u
-
-/* One line of a table. */
-struct feature_row {
-    char name[64];
-    double rate, p50_us, p99_us;
-    double ratios[PAIRS_MAX]; /* to the row it is compared with */
-    uint32_t ratio_count;
-};
-
-static bool fail(const char *what, const char *why)
-{
-    fprintf(stderr, "rr-bench: %s: %s\n", what, why);
-    return false;
-}
-
-static void take(struct feature_row *row, const struct slice *slice, double ratio)
-{
-    row->rate = slice->seconds > 0 ? (double)slice->completed / slice->seconds : 0;
-    row->p50_us = slice->p50_us;
-    row->p99_us = slice->p99_us;
-    if (row->ratio_count < PAIRS_MAX)
-        row->ratios[row->ratio_count++] = ratio;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static void print_rows(const char *title, const char *ratio_of, struct feature_row *rows,
-                       uint32_t count)
-{
-    printf("\n%s\n%-34s %12s %9s %9s   %s\n", title, "", "rate/s", "p50 us", "p99 us", ratio_of);
-    for (uint32_t i = 0; i < count; i++) {
-        struct feature_row *row = &rows[i];
-        qsort(row->ratios, row->ratio_count, sizeof(double), by_value);
-        printf("%-34s %12.0f %9.0f %9.0f", row->name, row->rate, row->p50_us, row->p99_us);
-        if (row->ratio_count)
-            printf("   %.2f (%.2f-%.2f)", row->ratios[row->ratio_count / 2], row->ratios[0],
-                   row->ratios[row->ratio_count - 1]);
-        printf("\n");
-    }
-    if (rows[0].ratio_count < 5)
-        printf("%u pair%s of slices: a look, not a figure; for figures: --pairs 5 --slice 5s\n",
-               rows[0].ratio_count, rows[0].ratio_count == 1 ? "" : "s");
-}
-
-static double rate_of(uint64_t count, const struct slice *slice)
-{
-    return slice->seconds > 0 ? (double)count / slice->seconds : 0;
-}
 
 /* ---- reads --------------------------------------------------------------- */
 
@@ -92,7 +36,8 @@ static void take_reads(struct feature_row *row, const struct slice *slice, doubl
     reads.completed = slice->reads;
     reads.p50_us = slice->read_p50_us;
     reads.p99_us = slice->read_p99_us;
-    take(row, &reads, writes_alone > 0 ? rate_of(reads.completed, slice) / writes_alone : 0);
+    feature_take(row, &reads,
+                 writes_alone > 0 ? feature_rate(reads.completed, slice) / writes_alone : 0);
 }
 
 static bool read_pair(struct cluster *cluster, uint32_t slice_ms, struct feature_row *rows)
@@ -107,8 +52,8 @@ static bool read_pair(struct cluster *cluster, uint32_t slice_ms, struct feature
              slice_ms);
     if (!cluster_run(cluster, write, &slice, NULL, NULL))
         return false;
-    double alone = rate_of(slice.completed, &slice);
-    take(&rows[READS_WRITES], &slice, 1);
+    double alone = feature_rate(slice.completed, &slice);
+    feature_take(&rows[READS_WRITES], &slice, 1);
     if (!cluster_run(cluster, read, &slice, NULL, NULL))
         return false;
     take_reads(&rows[READS_LEADER], &slice, alone);
@@ -119,13 +64,15 @@ static bool read_pair(struct cluster *cluster, uint32_t slice_ms, struct feature
     if (!cluster_run(cluster, both, &slice, NULL, NULL))
         return false;
     take_reads(&rows[READS_BESIDE_LEADER], &slice, alone);
-    take(&rows[WRITES_BESIDE_LEADER], &slice, rate_of(slice.completed, &slice) / alone);
+    feature_take(&rows[WRITES_BESIDE_LEADER], &slice,
+                 feature_rate(slice.completed, &slice) / alone);
     if (!cluster_ask(cluster, leader, write) || !cluster_ask(cluster, follower, read) ||
         !cluster_await(cluster, leader, &slice, NULL, NULL) ||
         !cluster_await(cluster, follower, &other, NULL, NULL))
         return false;
     take_reads(&rows[READS_BESIDE_FOLLOWER], &other, alone);
-    take(&rows[WRITES_BESIDE_FOLLOWER], &slice, rate_of(slice.completed, &slice) / alone);
+    feature_take(&rows[WRITES_BESIDE_FOLLOWER], &slice,
+                 feature_rate(slice.completed, &slice) / alone);
     return true;
 }
 
@@ -147,9 +94,9 @@ static bool run_reads(const struct bench_options *options, const char *dir)
         good = cluster_find_leader(&cluster) && read_pair(&cluster, options->slice_ms, rows);
     cluster_stop(&cluster);
     if (!good)
-        return fail("reads", cluster.error);
-    print_rows("Linearizable reads (read index), writes of 128 B, three replicas",
-               "rate to writes alone", rows, READS_ROWS);
+        return feature_fail("reads", cluster.error);
+    feature_print("Linearizable reads (read index), writes of 128 B, three replicas",
+                  "rate to writes alone", rows, READS_ROWS);
     return true;
 }
 
@@ -206,34 +153,21 @@ static bool run_groups(const struct bench_options *options, const char *dir)
             struct slice slice;
             good = groups_slice(&clusters[i], options->slice_ms, &slice);
             error = clusters[i].error;
-            double rate = rate_of(slice.completed, &slice);
+            double rate = feature_rate(slice.completed, &slice);
             single = i == 0 ? rate : single;
-            take(&rows[i], &slice, single > 0 ? rate / single : 0);
+            feature_take(&rows[i], &slice, single > 0 ? rate / single : 0);
         }
     }
     for (uint32_t i = 0; i < 3; i++)
         cluster_stop(&clusters[i]);
     if (!good)
-        return fail("groups", error);
-    print_rows("Groups side by side on one loop, 2 048 writes of 128 B outstanding in all",
-               "rate to one group", rows, 3);
+        return feature_fail("groups", error);
+    feature_print("Groups side by side on one loop, 2 048 writes of 128 B outstanding in all",
+                  "rate to one group", rows, 3);
     return true;
 }
 
 /* ---- failover ------------------------------------------------------------ */
-
-static double now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
-}
-
-static void pause_ms(uint32_t ms)
-{
-    struct timespec pause = {ms / 1000, (long)(ms % 1000) * 1000000};
-    nanosleep(&pause, NULL);
-}
 
 /* From the kill to the first write that the next leader acknowledged. */
 static bool failover_once(struct cluster *cluster, double *gap_ms)
@@ -243,23 +177,23 @@ static bool failover_once(struct cluster *cluster, double *gap_ms)
     uint32_t dead = cluster->leader, next = dead;
     if (!cluster_ask(cluster, dead, "run shape=depth256 size=128 warmup=0 window=60000"))
         return false;
-    pause_ms(FAILOVER_LOAD_MS);
+    feature_pause_ms(FAILOVER_LOAD_MS);
     cluster_kill(cluster, dead);
-    double killed = now_ms();
-    while (next == dead && now_ms() - killed < FAILOVER_WAIT_MS) {
+    double killed = feature_now_ms();
+    while (next == dead && feature_now_ms() - killed < FAILOVER_WAIT_MS) {
         for (uint32_t i = 0; i < cluster->node_count; i++) {
             uint64_t leads = 0;
             if (i != dead && cluster_status(cluster, i, line, sizeof(line)) &&
                 control_u64(line, "leads", &leads) && leads)
                 next = i;
         }
-        pause_ms(1);
+        feature_pause_ms(1);
     }
     if (next == dead) {
         snprintf(cluster->error, sizeof(cluster->error), "no leader within ten seconds");
         return false;
     }
-    double elected = now_ms();
+    double elected = feature_now_ms();
     if (!cluster_ask(cluster, next, "run shape=depth1 size=128 warmup=0 window=100") ||
         !cluster_await(cluster, next, &slice, NULL, NULL))
         return false;
@@ -270,7 +204,7 @@ static bool failover_once(struct cluster *cluster, double *gap_ms)
     }
     if (!cluster_revive(cluster, dead))
         return false;
-    pause_ms(REVIVED_PAUSE_MS);
+    feature_pause_ms(REVIVED_PAUSE_MS);
     return cluster_find_leader(cluster);
 }
 
@@ -288,8 +222,8 @@ static bool run_failover(const struct bench_options *options, const char *dir)
     }
     cluster_stop(&cluster);
     if (!good)
-        return fail("failover", cluster.error);
-    qsort(gaps, tries, sizeof(double), by_value);
+        return feature_fail("failover", cluster.error);
+    feature_sort(gaps, tries);
     printf("\n%u kills: median %.0f ms, longest %.0f ms; an election timeout is 500 to 1000 ms\n",
            tries, gaps[tries / 2], gaps[tries - 1]);
     return true;
@@ -302,6 +236,8 @@ bool features_run(const struct bench_options *options, const char *dir)
         return run_reads(options, dir);
     case BENCH_GROUPS:
         return run_groups(options, dir);
+    case BENCH_SNAPSHOT:
+        return feature_snapshot(options, dir);
     default:
         return run_failover(options, dir);
     }

@@ -15,6 +15,7 @@ static const char help[] =
     "rr-bench reads [options]    linearizable reads on leader and follower, alone and beside "
     "writes\n"
     "rr-bench groups [options]   1, 8 and 64 groups side by side\n"
+    "rr-bench snapshot [options] a large snapshot travels at 32 MiB/s: what writes feel of it\n"
     "rr-bench failover [options] the leader is killed: how long until the next write commits\n"
     "\n"
     "  --pairs N        engine and floor slices for each row (default 1; 5 for figures that are "
@@ -23,6 +24,7 @@ static const char help[] =
     "  --quick          under a minute: the rows for 128 B and 4 KiB, short slices\n"
     "  --shape NAME     only the rows of one shape: depth1 depth1_threaded depth256 saturated\n"
     "                   saturated_calls64\n"
+    "  --state MIB      snapshot: size of the state (default 2048)\n"
     "  --dir DIR        put the replicas' files below DIR (default: a new directory here)\n"
     "  --allow-ram      allow a file system in RAM; what it shows is not durable\n"
     "  --out DIR        keep DIR/summary.json; nothing is overwritten\n"
@@ -63,13 +65,10 @@ static bool parse_ports(char *text, struct replica_options *child)
 static bool parse_command(const char *word, enum bench_command *command)
 {
     static const char *const names[] = {
-        [BENCH_RUN] = "run",
-        [BENCH_FLOOR] = "floor",
-        [BENCH_READS] = "reads",
-        [BENCH_GROUPS] = "groups",
-        [BENCH_FAILOVER] = "failover",
-        [BENCH_REPLICA] = "replica",
-        [BENCH_FLOOR_NODE] = "floor-node", /* the last */
+        [BENCH_RUN] = "run",           [BENCH_FLOOR] = "floor",
+        [BENCH_READS] = "reads",       [BENCH_GROUPS] = "groups",
+        [BENCH_FAILOVER] = "failover", [BENCH_SNAPSHOT] = "snapshot",
+        [BENCH_REPLICA] = "replica",   [BENCH_FLOOR_NODE] = "floor-node", /* the last */
     };
     for (uint32_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(word, names[i]) == 0) {
@@ -92,7 +91,8 @@ enum {
     OPT_PORTS,
     OPT_INLINE,
     OPT_GROUPS,
-    OPT_BALLAST
+    OPT_SEND_RATE,
+    OPT_STATE
 };
 
 static const struct option long_options[] = {
@@ -108,7 +108,8 @@ static const struct option long_options[] = {
     {"ports", required_argument, NULL, OPT_PORTS},
     {"inline", no_argument, NULL, OPT_INLINE},
     {"groups", required_argument, NULL, OPT_GROUPS},
-    {"ballast", required_argument, NULL, OPT_BALLAST},
+    {"send-rate", required_argument, NULL, OPT_SEND_RATE},
+    {"state", required_argument, NULL, OPT_STATE},
     {NULL, 0, NULL, 0},
 };
 
@@ -152,9 +153,14 @@ static int take_option(int option, struct bench_options *options)
     case OPT_GROUPS:
         options->child.group_count = (uint32_t)strtoul(optarg, NULL, 10);
         return 0;
-    case OPT_BALLAST:
-        options->child.ballast_bytes = strtoull(optarg, NULL, 10);
+    case OPT_SEND_RATE:
+        options->child.send_rate = strtoull(optarg, NULL, 10);
         return 0;
+    case OPT_STATE:
+        options->state_mib = (uint32_t)strtoul(optarg, NULL, 10);
+        return options->state_mib >= 1 && options->state_mib <= 65536
+                   ? 0
+                   : usage("--state takes 1 to 65536 MiB", optarg);
     case OPT_HELP:
         fputs(help, stdout);
         return 1;
@@ -182,6 +188,8 @@ int bench_options_parse(int argc, char **argv, struct bench_options *options)
         return usage("unexpected argument", argv[optind]);
     if (options->slice_ms == 0)
         options->slice_ms = options->quick ? 1200 : 2000;
+    if (options->state_mib == 0)
+        options->state_mib = 2048;
     bool is_child = options->command == BENCH_REPLICA || options->command == BENCH_FLOOR_NODE;
     if (is_child && (options->child.id < 1 || options->child.id > BENCH_NODES_MAX ||
                      options->child.node_count == 0 || !options->child.dir ||

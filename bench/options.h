@@ -16,6 +16,7 @@ enum bench_command {
     BENCH_READS,
     BENCH_GROUPS,
     BENCH_FAILOVER,
+    BENCH_SNAPSHOT,
     BENCH_REPLICA,
     BENCH_FLOOR_NODE,
 };
@@ -28,6 +29,7 @@ struct bench_options {
     const char *only; /* a shape's name; NULL: all */
     uint32_t pairs;
     uint32_t slice_ms;
+    uint32_t state_mib; /* of the snapshot's bench */
     bool quick;
     bool allow_ram;
     struct replica_options child;

@@ -15,7 +15,9 @@
 #include <ringraft/raft.h>
 #include <ringraft/ringraft.h>
 
-#define PROGRESS_MS 200
+#define PROGRESS_MS   200
+#define OWN_TAG       UINT64_MAX /* of a proposal that no load made */
+#define OWN_NOT_ENDED 1
 
 /* ---- the process --------------------------------------------------------- */
 
@@ -23,6 +25,7 @@ struct replica_group {
     struct tally tally;
     struct rr_group *group;
     struct load *writer, *reader;
+    _Atomic int32_t own_status; /* of the replica's own call, or OWN_NOT_ENDED */
 };
 
 /* One load of a run, on a thread of its own. */
@@ -51,15 +54,28 @@ static double cpu_seconds(void)
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-/* Completions of one kind come in runs. */
+enum owner { OWNER_WRITER, OWNER_READER, OWNER_REPLICA };
+
+static enum owner owner_of(const struct rr_completion *completion)
+{
+    if (completion->kind == RR_COMPLETION_READ)
+        return OWNER_READER;
+    return completion->tag == OWN_TAG ? OWNER_REPLICA : OWNER_WRITER;
+}
+
+/* Completions of one owner come in runs. */
 static void on_complete(void *ctx, const struct rr_completion *completions, uint32_t count)
 {
     struct replica_group *group = ctx;
     for (uint32_t i = 0, end; i < count; i = end) {
-        for (end = i + 1; end < count && completions[end].kind == completions[i].kind;)
+        enum owner owner = owner_of(&completions[i]);
+        for (end = i + 1; end < count && owner_of(&completions[end]) == owner;)
             end++;
-        bool is_read = completions[i].kind == RR_COMPLETION_READ;
-        load_on_complete(is_read ? group->reader : group->writer, &completions[i], end - i);
+        if (owner == OWNER_REPLICA)
+            atomic_store(&group->own_status, completions[end - 1].status);
+        else
+            load_on_complete(owner == OWNER_READER ? group->reader : group->writer, &completions[i],
+                             end - i);
     }
 }
 
@@ -73,10 +89,10 @@ static bool open_group(struct replica *replica, const struct replica_options *op
         .peers = peers,
         .peer_count = options->node_count,
         .apply_inline = options->apply_inline,
+        .trailing_entries = options->send_rate != 0,
         .on_complete = on_complete,
         .ctx = group,
     };
-    group->tally.ballast_bytes = options->ballast_bytes;
     group->writer = load_new();
     group->reader = load_new();
     struct rr_state_machine state_machine = tally_interface(&group->tally);
@@ -104,6 +120,7 @@ static bool open_replica(struct replica *replica, const struct replica_options *
         .cluster_id = options->cluster_id,
         .node_id = options->id,
         .create = RR_CREATE_BOOTSTRAP,
+        .snapshot_send_bytes_per_second = options->send_rate,
     };
     if (rr_engine_open(&engine_options, &replica->engine, error) != 0)
         return false;
@@ -123,23 +140,26 @@ static void status_of(const struct replica_group *group, struct rr_group_status 
 static void answer_status(struct replica *replica)
 {
     struct rr_group_status status;
-    uint32_t led = 0, known = 0;
+    uint32_t led = 0, known = 0, sending = 0;
     for (uint32_t i = replica->group_count; i-- > 0;) {
         status_of(&replica->groups[i], &status);
         led += status.role == RR_STATE_LEADER;
         known += status.lead != 0;
     }
+    for (uint32_t i = 0; i < status.peer_count; i++)
+        sending += status.peers[i].state == RR_PROGRESS_SNAPSHOT;
     control_send(&replica->control,
                  "status leads=%d term=%llu commit=%llu applied=%llu last=%llu led=%u known=%u "
-                 "writes=%llu zeroed=%llu snapshot=%llu error=%d direct=%d ram=%d cpu=%.6f "
-                 "backend=%s",
+                 "writes=%llu zeroed=%llu snapshot=%llu sending=%u error=%d direct=%d ram=%d "
+                 "cpu=%.6f log_memory=%llu backend=%s",
                  status.role == RR_STATE_LEADER, (unsigned long long)status.term,
                  (unsigned long long)status.commit, (unsigned long long)status.applied,
                  (unsigned long long)status.last_index, led, known,
                  (unsigned long long)status.durable_writes,
                  (unsigned long long)status.segments_zeroed,
-                 (unsigned long long)status.snapshot_index, (int)status.error,
-                 status.durable_direct, status.ram_file_system, cpu_seconds(), status.backend);
+                 (unsigned long long)status.snapshot_index, sending, (int)status.error,
+                 status.durable_direct, status.ram_file_system, cpu_seconds(),
+                 (unsigned long long)status.memory.log, status.backend);
 }
 
 /* ---- a run --------------------------------------------------------------- */
@@ -290,6 +310,46 @@ static void answer_run(struct replica *replica, const char *line)
     send_result(replica, load_is_read(request.shape));
 }
 
+/* ---- snapshots ----------------------------------------------------------- */
+
+static int32_t await_own(struct replica_group *group, int rc)
+{
+    struct timespec pause = {0, 1000000};
+    while (rc == 0 && atomic_load(&group->own_status) == OWN_NOT_ENDED)
+        nanosleep(&pause, NULL);
+    return rc != 0 ? rc : atomic_load(&group->own_status);
+}
+
+static int32_t set_ballast(struct replica_group *group, uint64_t bytes)
+{
+    struct tally_order order = {TALLY_ORDER, bytes};
+    atomic_store(&group->own_status, OWN_NOT_ENDED);
+    return await_own(group, rr_propose(group->group, &order, sizeof(order), OWN_TAG));
+}
+
+static int32_t take_snapshot(struct replica_group *group)
+{
+    atomic_store(&group->own_status, OWN_NOT_ENDED);
+    return await_own(group, rr_snapshot(group->group, OWN_TAG));
+}
+
+/* Only this one is large: those that the policy takes later are not what is measured. */
+static void answer_snapshot(struct replica *replica, const char *line)
+{
+    struct replica_group *group = &replica->groups[0];
+    uint64_t bytes = 0;
+    control_u64(line, "bytes", &bytes);
+    int32_t status = set_ballast(group, bytes);
+    if (status == 0)
+        status = take_snapshot(group);
+    if (status == 0)
+        status = set_ballast(group, 0);
+    if (status == 0)
+        control_send(&replica->control, "taken");
+    else
+        control_send(&replica->control, "error no snapshot: %s", rr_err_sentence(status));
+}
+
 int replica_main(const struct replica_options *options)
 {
     static struct replica replica;
@@ -306,6 +366,8 @@ int replica_main(const struct replica_options *options)
             answer_status(&replica);
         else if (strncmp(line, "run ", 4) == 0)
             answer_run(&replica, line);
+        else if (strncmp(line, "snapshot ", 9) == 0)
+            answer_snapshot(&replica, line);
         else if (strcmp(line, "quit") == 0)
             break;
         else

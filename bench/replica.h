@@ -2,7 +2,7 @@
  *
  * A child process of rr-bench that is one replica: an engine with one group or many, small state
  * machines, and the load generators. Writes run for the groups that this replica leads, reads for
- * all. Commands come over the control channel: status, run, quit.
+ * all. Commands come over the control channel: status, run, snapshot (one of so many bytes), quit.
  */
 #ifndef RR_BENCH_REPLICA_H
 #define RR_BENCH_REPLICA_H
@@ -20,7 +20,7 @@ struct replica_options {
     uint32_t node_count;
     uint16_t ports[BENCH_NODES_MAX];
     uint32_t group_count;
-    uint64_t ballast_bytes; /* of each state machine */
+    uint64_t send_rate; /* of snapshots, bytes a second; 0: as usual; else they compact the log */
     bool apply_inline;
 };
 

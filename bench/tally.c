@@ -17,6 +17,16 @@ static int tally_open(void *ctx, uint64_t *applied)
     return 0;
 }
 
+static void obey(struct tally *tally, const struct rr_apply_entry *entry)
+{
+    struct tally_order order;
+    if (entry->size != sizeof(order))
+        return;
+    memcpy(&order, entry->data, sizeof(order));
+    if (order.order == TALLY_ORDER)
+        tally->ballast_bytes = order.ballast_bytes;
+}
+
 static int tally_apply(void *ctx, const struct rr_apply_entry *entries, uint32_t count,
                        uint64_t *results)
 {
@@ -26,6 +36,7 @@ static int tally_apply(void *ctx, const struct rr_apply_entry *entries, uint32_t
         memcpy(&head, entries[i].data, entries[i].size < 8 ? entries[i].size : 8);
         tally->hash = (tally->hash ^ head ^ entries[i].index) * 0x9e3779b97f4a7c15ull;
         results[i] = ++tally->count;
+        obey(tally, &entries[i]);
     }
     tally->applied = entries[count - 1].index;
     return 0;
