@@ -14,7 +14,7 @@
 #include "engine/peers.h"
 #include "engine/registry.h"
 #include "io/identity.h"
-#include "io/snapshot_stream.h"
+#include "io/snapshot_parts.h"
 #include "io/transport.h"
 #include "io/wal.h"
 
@@ -46,6 +46,7 @@ struct rr_engine {
     struct wal *wal;
     struct transport *transport;
     struct snapshot_streams *streams;
+    struct snapshot_parts parts;
     struct io_worker *snapshot_worker; /* all work of snapshot files, in slices */
     struct peers peers;
     struct registry registry;

@@ -17,8 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SLICE_BYTES (1024u * 1024)
-
 enum request_phase { REQUEST_WAITING, REQUEST_BETWEEN, REQUEST_COPYING, REQUEST_ENDED };
 
 struct snapshot_request {
@@ -96,7 +94,7 @@ static void copy_run(struct io_job *job)
     size_t bytes = 0, size = 1;
     if (request->result == 0 && !request->writer)
         request->result = open_copy(request);
-    while (request->result == 0 && size && bytes < SLICE_BYTES) {
+    while (request->result == 0 && size && bytes < SNAPSHOT_SLICE_BYTES) {
         request->result = copy_some(request, &size);
         bytes += size;
     }

@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SLICE_BYTES (1024u * 1024)
-
 static const struct rr_state_machine *machine_of(const struct snapshot_take *take)
 {
     return &take->group->apply.options.state_machine;
@@ -73,7 +71,7 @@ static void read_slice(struct snapshot_take *take, const struct rr_state_machine
         take->result = rr_fail(&take->error, RR_E_NO_MEMORY, "out of memory for a snapshot");
     if (take->is_canceled && take->result == 0)
         take->result = rr_fail(&take->error, RR_E_CANCELED, "the snapshot is not needed any more");
-    while (take->result == 0 && got && bytes < SLICE_BYTES) {
+    while (take->result == 0 && got && bytes < SNAPSHOT_SLICE_BYTES) {
         take->result = read_some(take, machine, &got);
         bytes += got;
     }

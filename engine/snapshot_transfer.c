@@ -10,7 +10,6 @@
  */
 #include "engine/group.h"
 
-#include "io/snapshot_part.h"
 #include "proto/base.h"
 
 /* Several groups may be behind at a time; each that is received holds a window and a thread. */
@@ -169,86 +168,22 @@ static int on_received(void *ctx, uint64_t from, const struct snapshot_offer *of
     return loop_on_snapshot_file(ctx, from, offer);
 }
 
-/* ---- parts, on the streams' workers -------------------------------------- */
-
-struct sweep {
-    struct rr_engine *engine;
-    const struct snapshot_offer *offer;
-};
-
-/* What was left of another attempt of the group is worth its room no more. */
-static void remove_other_part(void *ctx, const char *name)
-{
-    struct sweep *sweep = ctx;
-    struct io *io = sweep->engine->io;
-    char path[FILE_PATH_SIZE];
-    uint64_t group, index;
-    if (snapshot_file_parse_name(name, &group, &index) == SNAPSHOT_NAME_RECEIVED &&
-        group == sweep->offer->group && index != sweep->offer->message->snapshot->metadata.index &&
-        file_path_join(path, sweep->engine->dir, name, NULL) == 0)
-        (void)io->ops->unlink(io, path);
-}
-
-static int part_open(void *ctx, const struct snapshot_offer *offer, void **part, uint64_t *offset)
-{
-    struct rr_engine *engine = ctx;
-    const struct rr_snapshot_metadata *metadata = &offer->message->snapshot->metadata;
-    struct sweep sweep = {.engine = engine, .offer = offer};
-    char path[FILE_PATH_SIZE], name[SNAPSHOT_NAME_SIZE];
-    snapshot_file_name(name, offer->group, metadata->index, SNAPSHOT_NAME_PUBLISHED);
-    int rc = file_path_join(path, engine->dir, name, NULL);
-    if (rc != 0)
-        return rc;
-    (void)engine->io->ops->list(engine->io, engine->dir, remove_other_part, &sweep);
-    const struct snapshot_part_options options = {.io = engine->io,
-                                                  .path = path,
-                                                  .group = offer->group,
-                                                  .index = metadata->index,
-                                                  .term = metadata->term,
-                                                  .file_bytes = offer->size,
-                                                  .head_crc = offer->header_crc};
-    struct snapshot_part *made = NULL;
-    rc = snapshot_part_open(&options, &made, offset, NULL);
-    *part = made;
-    return rc;
-}
-
-static int part_write(void *ctx, void *part, uint64_t offset, const void *bytes, uint32_t size)
-{
-    (void)ctx;
-    return snapshot_part_write(part, offset, bytes, size, NULL);
-}
-
-static int part_publish(void *ctx, void *part)
-{
-    (void)ctx;
-    return snapshot_part_publish(part, NULL);
-}
-
-static void part_close(void *ctx, void *part, bool keep)
-{
-    (void)ctx;
-    snapshot_part_close(part, keep);
-}
-
 /* ---- both ---------------------------------------------------------------- */
 
 int snapshot_transfers_open(struct rr_engine *engine, struct rr_error *error)
 {
-    const struct snapshot_stream_options options = {
+    struct snapshot_stream_options options = {
         .io = engine->io,
         .transport = engine->transport,
         .send_bytes_per_second = engine->options.snapshot_send_bytes_per_second,
         .sends_max = engine->options.snapshot_sends_max,
         .receives_max = RECEIVES_MAX,
         .ctx = engine,
-        .part_open = part_open,
-        .part_write = part_write,
-        .part_publish = part_publish,
-        .part_close = part_close,
         .on_offer = on_offer,
         .on_received = on_received,
         .on_sent = on_sent,
     };
+    engine->parts = (struct snapshot_parts){.io = engine->io, .dir = engine->dir};
+    snapshot_parts_serve(&engine->parts, &options);
     return snapshot_streams_open(&options, &engine->streams, error);
 }

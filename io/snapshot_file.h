@@ -33,6 +33,9 @@
 /* While a file is written it is synced so often, so that the log's disk never has to swallow all of
  * it at once. */
 #define SNAPSHOT_FILE_SYNC_BYTES (4u * 1024 * 1024)
+/* So much is read or written in one job, before whoever else wants the worker, or the end of the
+ * work, has its turn. */
+#define SNAPSHOT_SLICE_BYTES (1024u * 1024)
 
 /* What a file says of itself. */
 struct snapshot_head {
@@ -105,6 +108,9 @@ int snapshot_reader_next(struct snapshot_reader *reader, const uint8_t **bytes, 
                          struct rr_error *error);
 void snapshot_reader_free(struct snapshot_reader *reader);
 
+/* Reads on for a slice, and judges what it reads. 0: to the end, and all of it was right;
+ * RR_E_PENDING: call again. */
+int snapshot_reader_verify(struct snapshot_reader *reader, struct rr_error *error);
 /* Reads all of it. */
 int snapshot_file_verify(struct io *io, const char *path, struct rr_error *error);
 

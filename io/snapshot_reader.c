@@ -195,16 +195,25 @@ void snapshot_reader_free(struct snapshot_reader *reader)
     free(reader);
 }
 
+int snapshot_reader_verify(struct snapshot_reader *reader, struct rr_error *error)
+{
+    const uint8_t *bytes;
+    size_t size = 1;
+    int rc = 0;
+    for (size_t sum = 0; rc == 0 && size && sum < SNAPSHOT_SLICE_BYTES; sum += size)
+        rc = snapshot_reader_next(reader, &bytes, &size, error);
+    return rc == 0 && size ? RR_E_PENDING : rc;
+}
+
 int snapshot_file_verify(struct io *io, const char *path, struct rr_error *error)
 {
     struct snapshot_reader *reader;
     int rc = snapshot_reader_open(io, path, &reader, error);
     if (rc != 0)
         return rc;
-    const uint8_t *bytes;
-    size_t size = 1;
-    while (rc == 0 && size)
-        rc = snapshot_reader_next(reader, &bytes, &size, error);
+    do
+        rc = snapshot_reader_verify(reader, error);
+    while (rc == RR_E_PENDING);
     snapshot_reader_free(reader);
     return rc;
 }

@@ -63,14 +63,17 @@ struct snapshot_stream_options {
     uint64_t file_bytes_max;        /* of an incoming file; UINT64_MAX: only the disk says no */
     void *ctx;
 
-    /* ---- the file that is being received; on a worker, may block ---------- */
+    /* ---- the file that is being received; on a worker, may block a little --- */
+    void *part_ctx;
     /* A part of exactly this file: an older one of the same is continued, `*offset` being how much
      * of it is there and sound; one of another snapshot of the group is removed. Parts of different
-     * groups may be open at a time, of one group only one. */
+     * groups may be open at a time, of one group only one. RR_E_PENDING: not sure yet; it is called
+     * again with what is in `*part`, at first NULL. */
     int (*part_open)(void *ctx, const struct snapshot_offer *offer, void **part, uint64_t *offset);
     /* `offset` is where the last write ended. RR_E_NO_SPACE, RR_E_IO. */
     int (*part_write)(void *ctx, void *part, uint64_t offset, const void *bytes, uint32_t size);
-    /* Whole: verified, durable, under its final name; or RR_E_CORRUPT and removed. */
+    /* Whole: verified, durable, under its final name; or RR_E_CORRUPT, to be removed; or
+     * RR_E_PENDING: it is called again. */
     int (*part_publish)(void *ctx, void *part);
     /* Closes what part_open gave, always, last. The bytes of one that was not published stay if
      * `keep` (another attempt may go on), and are removed otherwise. */

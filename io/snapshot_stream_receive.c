@@ -54,7 +54,7 @@ static void open_part(struct io_job *job)
     struct incoming *incoming = of_job(job);
     const struct snapshot_stream_options *options = options_of(incoming);
     incoming->transfer.job_result =
-        options->part_open(options->ctx, &incoming->offer, &incoming->part, &incoming->written);
+        options->part_open(options->part_ctx, &incoming->offer, &incoming->part, &incoming->written);
 }
 
 static void write_chunk(struct io_job *job)
@@ -67,7 +67,7 @@ static void write_chunk(struct io_job *job)
         incoming->transfer.job_result = RR_E_MALFORMED;
         return;
     }
-    int err = options->part_write(options->ctx, incoming->part, chunk->said.offset, payload,
+    int err = options->part_write(options->part_ctx, incoming->part, chunk->said.offset, payload,
                                   chunk->said.payload_size);
     incoming->is_part_bad = err != 0;
     incoming->transfer.job_result = err;
@@ -77,8 +77,8 @@ static void publish_part(struct io_job *job)
 {
     struct incoming *incoming = of_job(job);
     const struct snapshot_stream_options *options = options_of(incoming);
-    int err = options->part_publish(options->ctx, incoming->part);
-    incoming->is_part_bad = err != 0;
+    int err = options->part_publish(options->part_ctx, incoming->part);
+    incoming->is_part_bad = err != 0 && err != RR_E_PENDING;
     incoming->transfer.job_result = err;
 }
 
@@ -86,7 +86,7 @@ static void close_part(struct io_job *job)
 {
     struct incoming *incoming = of_job(job);
     const struct snapshot_stream_options *options = options_of(incoming);
-    options->part_close(options->ctx, incoming->part, !incoming->is_part_bad);
+    options->part_close(options->part_ctx, incoming->part, !incoming->is_part_bad);
     incoming->part = NULL;
 }
 
@@ -275,10 +275,8 @@ static void out_done(struct transport_op *op)
 
 static void publish_if_whole(struct incoming *incoming)
 {
-    if (incoming->written < incoming->offer.size)
-        return;
-    incoming->state = INCOMING_PUBLISHING;
-    transfer_post(&incoming->transfer, publish_part);
+    if (incoming->written == incoming->offer.size)
+        incoming->state = INCOMING_PUBLISHING;
 }
 
 static void part_is_open(struct incoming *incoming)
@@ -315,7 +313,9 @@ static void take_result(struct incoming *incoming, int err)
 {
     if (incoming->transfer.is_ending)
         return;
-    if (err == RR_E_MALFORMED && incoming->state == INCOMING_RECEIVING)
+    if (err == RR_E_PENDING) /* the next slice is posted by the flush */
+        transfer_extend(&incoming->transfer, 0);
+    else if (err == RR_E_MALFORMED && incoming->state == INCOMING_RECEIVING)
         malformed(incoming);
     else if (err != 0)
         answer(incoming, err);
@@ -415,6 +415,8 @@ void incoming_flush(struct incoming *incoming)
     else if (incoming->state == INCOMING_RECEIVING && may_work &&
              incoming->flushed < incoming->taken)
         transfer_post(transfer, write_chunk);
+    else if (incoming->state == INCOMING_PUBLISHING && may_work)
+        transfer_post(transfer, publish_part);
     flush_said(incoming);
     flush_heard(incoming);
 }
@@ -467,7 +469,7 @@ void incoming_fini(struct incoming *incoming)
     struct snapshot_streams *streams = incoming->transfer.streams;
     const struct snapshot_stream_options *options = &streams->options;
     if (incoming->part) /* the loop has ended under it */
-        options->part_close(options->ctx, incoming->part, true);
+        options->part_close(options->part_ctx, incoming->part, true);
     transfer_fini(&incoming->transfer);
     free(incoming->scratch);
     free(incoming->begin);

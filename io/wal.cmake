@@ -7,6 +7,7 @@ add_library(rr_wal STATIC
     snapshot_file.c
     snapshot_format.c
     snapshot_part.c
+    snapshot_parts.c
     snapshot_reader.c
     wal.c
     wal_create.c

@@ -51,36 +51,26 @@ static void path_of(char path[64], uint64_t group, uint64_t index)
     CHECK(snprintf(path, 64, "/%s", name) < 64);
 }
 
+/* As they are, and counted. */
 static int part_open(void *ctx, const struct snapshot_offer *offer, void **part, uint64_t *offset)
 {
     struct stream_node *node = ctx;
-    const struct rr_snapshot_metadata *metadata = &offer->message->snapshot->metadata;
-    char path[64];
-    path_of(path, offer->group, metadata->index);
-    struct snapshot_part_options options = {.io = node->io,
-                                            .path = path,
-                                            .group = offer->group,
-                                            .index = metadata->index,
-                                            .term = metadata->term,
-                                            .file_bytes = offer->size,
-                                            .head_crc = offer->header_crc};
-    struct snapshot_part *made = NULL;
-    int rc = snapshot_part_open(&options, &made, offset, NULL);
-    *part = made;
-    node->parts_open += rc == 0;
+    bool was_open = *part != NULL;
+    int rc = node->part_options.part_open(&node->parts, offer, part, offset);
+    node->parts_open += !was_open && *part;
     return rc;
 }
 
 static int part_write(void *ctx, void *part, uint64_t offset, const void *bytes, uint32_t size)
 {
-    (void)ctx;
-    return snapshot_part_write(part, offset, bytes, size, NULL);
+    struct stream_node *node = ctx;
+    return node->part_options.part_write(&node->parts, part, offset, bytes, size);
 }
 
 static int part_publish(void *ctx, void *part)
 {
-    (void)ctx;
-    return snapshot_part_publish(part, NULL);
+    struct stream_node *node = ctx;
+    return node->part_options.part_publish(&node->parts, part);
 }
 
 static void part_close(void *ctx, void *part, bool keep)
@@ -88,7 +78,7 @@ static void part_close(void *ctx, void *part, bool keep)
     struct stream_node *node = ctx;
     CHECK(node->parts_open > 0);
     node->parts_open--;
-    snapshot_part_close(part, keep);
+    node->part_options.part_close(&node->parts, part, keep);
 }
 
 struct stream_file stream_file_make(struct stream_node *node, uint64_t group, uint64_t index,
@@ -240,6 +230,9 @@ void stream_node_boot(struct stream_node *node)
     streams.io = node->io;
     streams.transport = node->transport;
     streams.ctx = node;
+    node->parts = (struct snapshot_parts){.io = node->io, .dir = "/"};
+    snapshot_parts_serve(&node->parts, &node->part_options);
+    streams.part_ctx = node;
     streams.part_open = part_open;
     streams.part_write = part_write;
     streams.part_publish = part_publish;

@@ -8,8 +8,8 @@
 #define RR_TESTS_STREAM_WORLD_H
 
 #include "io/sim/sim.h"
-#include "io/snapshot_part.h"
-#include "io/snapshot_stream.h"
+#include "io/snapshot_file.h"
+#include "io/snapshot_parts.h"
 #include "tests/unit/check.h"
 
 #define STREAM_NODES_MAX 4
@@ -41,6 +41,8 @@ struct stream_node {
     uint32_t offers, received;             /* how often they were called */
     struct snapshot_sent sent[STREAM_SENT_MAX];
     uint32_t sent_count;
+    struct snapshot_parts parts;
+    struct snapshot_stream_options part_options; /* the part_* of it */
     uint32_t parts_open; /* written by worker jobs, which the simulator runs one by one */
 };
 

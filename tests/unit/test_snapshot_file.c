@@ -27,7 +27,7 @@ static const struct snapshot_head head = {
 static struct sim *sim;
 static struct io *io;
 static struct rr_error error;
-static uint8_t content[3 * SNAPSHOT_FILE_CHUNK];
+static uint8_t content[10 * SNAPSHOT_FILE_CHUNK];
 
 static void begin(void)
 {
@@ -244,7 +244,7 @@ static struct snapshot_part_options expected(const struct snapshot_file_info *in
                                           .head_crc = info->head_crc};
 }
 
-static uint8_t wire[4 * SNAPSHOT_FILE_CHUNK];
+static uint8_t wire[10 * SNAPSHOT_FILE_CHUNK];
 
 /* A file made elsewhere, its bytes in `wire`. */
 static struct snapshot_file_info make_source(size_t size)
@@ -267,17 +267,38 @@ static void feed(struct snapshot_part *part, uint64_t from, uint64_t to, size_t 
     }
 }
 
+static uint32_t slices; /* that the last open_part or publish_part took */
+
+static int open_part(const struct snapshot_part_options *options, struct snapshot_part **part,
+                     uint64_t *offset)
+{
+    int rc = snapshot_part_open(options, part, &error);
+    if (rc != 0)
+        return rc;
+    for (slices = 0; (rc = snapshot_part_resume(*part, offset, &error)) == RR_E_PENDING;)
+        slices++;
+    return rc;
+}
+
+static int publish_part(struct snapshot_part *part)
+{
+    int rc;
+    for (slices = 0; (rc = snapshot_part_publish(part, &error)) == RR_E_PENDING;)
+        slices++;
+    return rc;
+}
+
 static void test_file_that_arrives_in_pieces_is_published_whole(void)
 {
     struct snapshot_part *part;
     uint64_t offset = 1;
     struct snapshot_file_info info = make_source(600000);
     struct snapshot_part_options options = expected(&info);
-    CHECK(snapshot_part_open(&options, &part, &offset, &error) == 0 && offset == 0);
+    CHECK(open_part(&options, &part, &offset) == 0 && offset == 0);
     feed(part, 0, info.file_bytes, 10007);
     CHECK_EQ_U64(snapshot_part_write(part, info.file_bytes, wire, 1, &error), RR_E_TOO_LARGE);
     CHECK(!exists(PATH));
-    CHECK(snapshot_part_publish(part, &error) == 0);
+    CHECK(publish_part(part) == 0);
     snapshot_part_close(part, false);
     must_read(PATH, 600000);
     CHECK(!exists(PATH ".recv"));
@@ -290,15 +311,34 @@ static void test_part_goes_on_behind_its_last_sound_chunk(void)
     uint64_t offset;
     struct snapshot_file_info info = make_source(2 * CHUNK + 900);
     struct snapshot_part_options options = expected(&info);
-    CHECK(snapshot_part_open(&options, &part, &offset, &error) == 0);
+    CHECK(open_part(&options, &part, &offset) == 0);
     feed(part, 0, 4096 + 2 * SNAPSHOT_FILE_CHUNK - 1, 4096);
     snapshot_part_close(part, true);
-    CHECK(snapshot_part_open(&options, &part, &offset, &error) == 0);
+    CHECK(open_part(&options, &part, &offset) == 0);
     CHECK_EQ_U64(offset, 4096 + SNAPSHOT_FILE_CHUNK);
     feed(part, offset, info.file_bytes, 65536);
-    CHECK(snapshot_part_publish(part, &error) == 0);
+    CHECK(publish_part(part) == 0);
     snapshot_part_close(part, true);
     must_read(PATH, 2 * CHUNK + 900);
+    sim_free(sim);
+}
+
+/* So that nobody who wants to end it waits for more than a slice. */
+static void test_part_is_looked_through_a_slice_at_a_time(void)
+{
+    struct snapshot_part *part;
+    uint64_t offset, per_slice = SNAPSHOT_SLICE_BYTES / SNAPSHOT_FILE_CHUNK;
+    struct snapshot_file_info info = make_source(2 * per_slice * CHUNK + 900);
+    struct snapshot_part_options options = expected(&info);
+    CHECK(open_part(&options, &part, &offset) == 0 && slices == 0);
+    feed(part, 0, info.file_bytes, 65536);
+    snapshot_part_close(part, true);
+    CHECK(open_part(&options, &part, &offset) == 0 && slices == 2);
+    CHECK_EQ_U64(offset, 4096 + 2 * SNAPSHOT_SLICE_BYTES);
+    feed(part, offset, info.file_bytes, 65536);
+    CHECK(publish_part(part) == 0 && slices == 1);
+    snapshot_part_close(part, true);
+    must_read(PATH, 2 * per_slice * CHUNK + 900);
     sim_free(sim);
 }
 
@@ -308,13 +348,13 @@ static void test_part_of_another_file_begins_anew(void)
     uint64_t offset;
     struct snapshot_file_info info = make_source(2 * CHUNK);
     struct snapshot_part_options options = expected(&info);
-    CHECK(snapshot_part_open(&options, &part, &offset, &error) == 0);
+    CHECK(open_part(&options, &part, &offset) == 0);
     feed(part, 0, 4096 + SNAPSHOT_FILE_CHUNK, 65536);
     snapshot_part_close(part, true);
     options.head_crc++;
-    CHECK(snapshot_part_open(&options, &part, &offset, &error) == 0 && offset == 0);
+    CHECK(open_part(&options, &part, &offset) == 0 && offset == 0);
     feed(part, 0, info.file_bytes, 65536);
-    CHECK_EQ_U64(snapshot_part_publish(part, &error), RR_E_CORRUPT);
+    CHECK_EQ_U64(publish_part(part), RR_E_CORRUPT);
     snapshot_part_close(part, false);
     CHECK(!exists(PATH) && !exists(PATH ".recv"));
     sim_free(sim);
@@ -327,11 +367,11 @@ static void test_damaged_part_is_never_published(void)
         struct snapshot_part *part;
         uint64_t offset;
         struct snapshot_part_options options = expected(&info);
-        CHECK(snapshot_part_open(&options, &part, &offset, &error) == 0);
+        CHECK(open_part(&options, &part, &offset) == 0);
         wire[at] ^= 4;
         feed(part, 0, info.file_bytes, 100000);
         wire[at] ^= 4;
-        CHECK_EQ_U64(snapshot_part_publish(part, &error), RR_E_CORRUPT);
+        CHECK_EQ_U64(publish_part(part), RR_E_CORRUPT);
         snapshot_part_close(part, false);
         CHECK(!exists(PATH) && !exists(PATH ".recv"));
     }
@@ -346,21 +386,21 @@ static void test_part_survives_crashes_as_far_as_it_is_sound(void)
         struct snapshot_part *part = NULL;
         uint64_t offset;
         sim_crash_at_io(sim, 1, n, true, SIM_KEEP_RANDOM);
-        int rc = snapshot_part_open(&options, &part, &offset, &error);
+        int rc = open_part(&options, &part, &offset);
         for (uint64_t at = 0; rc == 0 && at < info.file_bytes; at += 50000)
             rc = snapshot_part_write(part, at, wire + at, rr_min_u64(50000, info.file_bytes - at),
                                      &error);
         if (rc == 0)
-            rc = snapshot_part_publish(part, &error);
+            rc = publish_part(part);
         if (part)
             snapshot_part_close(part, true);
         sim_crash_at_io(sim, 1, 0, false, SIM_LOSE_ALL);
         if (sim_crashed(sim, 1))
             sim_reset(sim, 1);
         if (!exists(PATH)) {
-            CHECK(snapshot_part_open(&options, &part, &offset, &error) == 0);
+            CHECK(open_part(&options, &part, &offset) == 0);
             feed(part, offset, info.file_bytes, 50000);
-            CHECK(snapshot_part_publish(part, &error) == 0);
+            CHECK(publish_part(part) == 0);
             snapshot_part_close(part, true);
         }
         must_read(PATH, 2 * CHUNK + 77);
@@ -380,6 +420,7 @@ int main(void)
     RUN(test_crash_at_each_point_leaves_no_file_or_a_whole_one);
     RUN(test_file_that_arrives_in_pieces_is_published_whole);
     RUN(test_part_goes_on_behind_its_last_sound_chunk);
+    RUN(test_part_is_looked_through_a_slice_at_a_time);
     RUN(test_part_of_another_file_begins_anew);
     RUN(test_damaged_part_is_never_published);
     RUN(test_part_survives_crashes_as_far_as_it_is_sound);

@@ -4,8 +4,8 @@
  * real workers, loopback TCP. The receiver's loop is ended in the middle and begins anew.
  */
 #include "io/backend.h"
-#include "io/snapshot_part.h"
-#include "io/snapshot_stream.h"
+#include "io/snapshot_file.h"
+#include "io/snapshot_parts.h"
 #include "tests/unit/check.h"
 
 #include <pthread.h>
@@ -26,6 +26,7 @@ struct station {
     struct io *io;
     struct transport *transport;
     struct snapshot_streams *streams;
+    struct snapshot_parts parts;
     uint64_t id;
     pthread_mutex_t lock;
     struct snapshot_stream_stats stats;
@@ -48,40 +49,6 @@ static int on_message(void *ctx, uint64_t from, uint64_t group, const struct rr_
 {
     (void)ctx, (void)from, (void)group, (void)message;
     return 0;
-}
-
-static int part_open(void *ctx, const struct snapshot_offer *offer, void **part, uint64_t *offset)
-{
-    struct station *station = ctx;
-    struct snapshot_part_options options = {.io = station->io,
-                                            .path = received_path,
-                                            .group = offer->group,
-                                            .index = offer->message->snapshot->metadata.index,
-                                            .term = offer->message->snapshot->metadata.term,
-                                            .file_bytes = offer->size,
-                                            .head_crc = offer->header_crc};
-    struct snapshot_part *made = NULL;
-    int rc = snapshot_part_open(&options, &made, offset, NULL);
-    *part = made;
-    return rc;
-}
-
-static int part_write(void *ctx, void *part, uint64_t offset, const void *bytes, uint32_t size)
-{
-    (void)ctx;
-    return snapshot_part_write(part, offset, bytes, size, NULL);
-}
-
-static int part_publish(void *ctx, void *part)
-{
-    (void)ctx;
-    return snapshot_part_publish(part, NULL);
-}
-
-static void part_close(void *ctx, void *part, bool keep)
-{
-    (void)ctx;
-    snapshot_part_close(part, keep);
 }
 
 static int on_offer(void *ctx, uint64_t from, const struct snapshot_offer *offer)
@@ -167,14 +134,12 @@ static void open_station(uint32_t i, uint64_t boot, uint16_t port)
         .transport = station->transport,
         .send_bytes_per_second = RATE,
         .ctx = station,
-        .part_open = part_open,
-        .part_write = part_write,
-        .part_publish = part_publish,
-        .part_close = part_close,
         .on_offer = on_offer,
         .on_received = on_received,
         .on_sent = on_sent,
     };
+    station->parts = (struct snapshot_parts){.io = station->io, .dir = directory};
+    snapshot_parts_serve(&station->parts, &streams);
     CHECK(snapshot_streams_open(&streams, &station->streams, &error) == 0);
 }
 
@@ -236,11 +201,13 @@ static void make_file(void)
     static uint8_t bytes[1 << 20];
     struct snapshot_head head = {
         .cluster = CLUSTER, .group = 5, .file_id = 9, .metadata = {.index = 100, .term = 3}};
+    char name[SNAPSHOT_NAME_SIZE];
     struct snapshot_writer *writer;
     struct io *io = stations[0].io;
     CHECK(mkdtemp(directory));
     snprintf(sent_path, sizeof(sent_path), "%s/sent", directory);
-    snprintf(received_path, sizeof(received_path), "%s/received", directory);
+    snapshot_file_name(name, 5, 100, SNAPSHOT_NAME_PUBLISHED);
+    snprintf(received_path, sizeof(received_path), "%s/%s", directory, name);
     CHECK(snapshot_writer_open(io, sent_path, &head, &writer, NULL) == 0);
     for (uint32_t i = 0; i < sizeof(bytes); i++)
         bytes[i] = (uint8_t)(i * 31 + (i >> 9));
