@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The state machine of the benches: counts entries and chains a cheap hash over them, so that it
- * costs next to nothing. An entry that says so makes its snapshots as large as wanted, by bytes that
- * mean nothing.
+ * costs next to nothing. An entry that says so makes its snapshots as large as wanted, by bytes
+ * that mean nothing.
  */
 #ifndef RR_BENCH_TALLY_H
 #define RR_BENCH_TALLY_H

@@ -4,11 +4,11 @@
  * `<path>.recv` until it is whole, and verified before it gets its name. Blocking; one thread at a
  * time.
  *
- * Happy path: open, resume, write…, publish, close; resume and publish read what is there a slice at
- * a time (RR_E_PENDING: call again), so that whoever closes never waits for all of it. Failure path:
- * what was written and is sound is found again by the next open of the very same file, which cuts it
- * behind its last sound chunk (a power loss may have left holes) and says where to go on. Nothing is
- * installed from a part.
+ * Happy path: open, resume, write…, publish, close; resume and publish read what is there a slice
+ * at a time (RR_E_PENDING: call again), so that whoever closes never waits for all of it. Failure
+ * path: what was written and is sound is found again by the next open of the very same file, which
+ * cuts it behind its last sound chunk (a power loss may have left holes) and says where to go on.
+ * Nothing is installed from a part.
  */
 #ifndef RR_IO_SNAPSHOT_PART_H
 #define RR_IO_SNAPSHOT_PART_H

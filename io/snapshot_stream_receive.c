@@ -53,8 +53,8 @@ static void open_part(struct io_job *job)
 {
     struct incoming *incoming = of_job(job);
     const struct snapshot_stream_options *options = options_of(incoming);
-    incoming->transfer.job_result =
-        options->part_open(options->part_ctx, &incoming->offer, &incoming->part, &incoming->written);
+    incoming->transfer.job_result = options->part_open(options->part_ctx, &incoming->offer,
+                                                       &incoming->part, &incoming->written);
 }
 
 static void write_chunk(struct io_job *job)
