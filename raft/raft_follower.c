@@ -38,19 +38,23 @@ void raft_handle_heartbeat(struct raft *r, const struct rr_message *m)
 
 /* ---- requests for the leader --------------------------------------------- */
 
-/* Passes a request on with its origin. Proposals and reads are for whoever leads, in whatever term.
- */
+/* Passes a request on as it came, with its origin. Proposals and reads are for whoever leads, in
+ * whatever term. */
 static void forward(struct raft *r, const struct rr_message *m, const struct rr_entry *entries)
 {
     struct rr_message *out = raft_message(r, (enum rr_message_type)m->type, r->lead);
-    if (m->from != RR_NONE)
-        out->from = m->from;
-    if (m->type != RR_MSG_TRANSFER_LEADER)
-        out->term = 0;
+    uint64_t term = m->type == RR_MSG_TRANSFER_LEADER ? r->term : 0;
+    uint64_t from = m->from != RR_NONE ? m->from : r->id;
+    *out = *m;
+    out->to = r->lead;
+    out->from = from;
+    out->term = term;
     out->entries = entries;
-    out->entry_count = entries ? m->entry_count : 0;
     out->context = outbox_copy_bytes(&r->outbox, m->context, m->context_size);
-    out->context_size = m->context_size;
+    /* Neither belongs to a request. */
+    out->snapshot = NULL;
+    out->responses = NULL;
+    out->response_count = 0;
 }
 
 static int forward_proposal(struct raft *r, const struct rr_message *m)
@@ -80,7 +84,7 @@ static void forward_transfer(struct raft *r, const struct rr_message *m)
     if (r->lead == RR_NONE)
         EVENT(&r->events, NO_LEADER_TRANSFER, r->id, r->term);
     else
-        forward(r, m, NULL);
+        forward(r, m, outbox_copy_with_data(&r->outbox, m->entries, m->entry_count));
 }
 
 static void forget_leader(struct raft *r)

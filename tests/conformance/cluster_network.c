@@ -111,7 +111,7 @@ static enum outcome add_recipient(struct command *cmd, struct recipients *list, 
     return command_u64(cmd, is_losing ? "drop" : "recipient", id, &added->id);
 }
 
-/* Recipients in the order of the arguments. */
+/* Recipients in the order of the arguments. Who loses first may receive what is left. */
 static enum outcome parse_recipients(struct command *cmd, struct recipients *list)
 {
     const struct dd_case *c = cmd->c;
@@ -130,9 +130,8 @@ static enum outcome parse_recipients(struct command *cmd, struct recipients *lis
     }
     for (size_t i = 0; outcome == OUTCOME_OK && i < list->count; i++)
         for (size_t j = 0; j < i; j++)
-            if (list->items[i].id == list->items[j].id &&
-                list->items[i].is_losing != list->items[j].is_losing)
-                return command_bad(cmd, "a recipient cannot both receive and lose");
+            if (list->items[i].id == list->items[j].id && list->items[i].is_losing)
+                return command_bad(cmd, "who was named before cannot lose");
     return outcome;
 }
 
