@@ -45,6 +45,21 @@ static void on_poisoned(void *ctx, int err)
     ((struct rr_engine *)ctx)->poisoned = err ? err : RR_E_POISONED;
 }
 
+/* What a group acknowledged is lost here, whether it is open or not. */
+static RR_COLD void on_damage(void *ctx, uint64_t id, const struct rr_error *error)
+{
+    struct rr_engine *engine = ctx;
+    struct rr_group *group = id_map_find(&engine->groups, id);
+    engine_log(engine, ENGINE_LOG_ERROR, "%s", error->message);
+    if (!group) {
+        registry_note_damage(&engine->registry, id);
+        return;
+    }
+    group_stop(group, RR_E_CORRUPT);
+    group->error = RR_E_CORRUPT; /* whatever it stopped for before */
+    engine_touch(engine, group);
+}
+
 static int on_check_peer(void *ctx, const struct transport_peer *peer)
 {
     struct rr_engine *engine = ctx;
@@ -119,7 +134,8 @@ static struct wal_options wal_options_of(struct rr_engine *engine)
                                 .nonce = engine->nonce,
                                 .ctx = engine,
                                 .on_durable = on_durable,
-                                .on_poisoned = on_poisoned};
+                                .on_poisoned = on_poisoned,
+                                .on_damage = on_damage};
 }
 
 /* The process that named these files may have died before it made the names durable. */

@@ -346,8 +346,12 @@ static RR_COLD void turn_stopped(struct rr_group *group)
     group_refuse_queued(group, RR_E_CLOSED);
     group_fail_reads(group, RR_E_CLOSED);
     snapshot_wind_down(group);
-    if (group->must_rewrite && !group->is_stuck && !group->engine->poisoned)
-        group->is_stuck = !group_rewrite(group);
+    bool must_rewrite =
+        group->must_rewrite && !group->engine->poisoned && group->error != RR_E_CORRUPT;
+    if (must_rewrite && !group->is_large)
+        group->is_large = !group_rewrite(group);
+    if (must_rewrite && group->is_large)
+        group_move_log(group);
     group->must_rewrite = false;
 }
 

@@ -67,7 +67,7 @@ struct rr_group {
     bool is_busy;
     bool must_snapshot; /* a new member waits for one that knows it */
     bool must_rewrite;               /* the WAL wants its state and tail written again … */
-    bool is_stuck;                   /* … but it stopped, and its log is too large for that */
+    bool is_large;                   /* … but it stopped, with more than can be written at once */
     struct rr_group_options options; /* resolved; peers are a copy of ours */
     struct rr_peer_address *peers;
     struct rr_raw_node *node; /* NULL: only a shell is left */
@@ -206,6 +206,9 @@ void group_snapshot_policy(struct rr_group *group);
 /* Writes the group's state and its whole log again, so that old segments can be recycled. False:
  * the log is too large for that, a snapshot has to come first. */
 bool group_rewrite(struct rr_group *group);
+/* The same for a log of any size of which no snapshot can be taken, over many turns, if it is time
+ * to. */
+void group_move_log(struct rr_group *group);
 /* The newest one cannot be read: a new one is wanted. */
 bool snapshot_file_is_lost(const struct rr_group *group);
 /* Has the state machine become what `snapshot` says? Starts that if it has not begun, behind

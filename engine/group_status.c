@@ -46,6 +46,7 @@ static void fill_wal(const struct rr_group *group, struct rr_group_status *statu
     status->durable_direct = wal.is_direct;
     status->ram_file_system = wal.is_ram;
     status->log_reads = wal.read_count;
+    status->log_moved_bytes = wal.moved_bytes;
     status->log_memory_bytes = log_memory_bytes(group->log.memory);
 }
 

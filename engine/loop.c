@@ -278,7 +278,7 @@ static void rewrite_wanted(struct rr_engine *engine)
         return;
     }
     int rc = registry_rewrite(&engine->registry, id, engine->wal);
-    if (rc != 0 && rc != RR_E_TOO_LARGE)
+    if (rc != 0)
         engine_log(engine, ENGINE_LOG_WARN, "group %llu, which is not open, holds segments: %s",
                    (unsigned long long)id, rr_err_sentence(rc));
 }

@@ -132,17 +132,41 @@ void registry_release(struct registry *registry, struct registry_entry *entry)
         free_entry(entry);
 }
 
+/* What is kept of the log before the snapshot is a courtesy to followers, and goes first. */
+static int rewrite(struct dormant *dormant, uint64_t id, struct wal *wal)
+{
+    struct log_cache *log = &dormant->log;
+    uint64_t first = log->snapshot->snapshot.metadata.index + 1;
+    int rc = dormant->is_large ? RR_E_TOO_LARGE : log_rewrite(log, id, &dormant->hard_state, wal);
+    if (rc == RR_E_TOO_LARGE && first > log->first) {
+        log_cache_compact(log, first);
+        rc = log_rewrite(log, id, &dormant->hard_state, wal);
+    }
+    dormant->is_large = rc == RR_E_TOO_LARGE;
+    if (!dormant->is_large || !wal_wants_move(wal))
+        return dormant->is_large ? 0 : rc;
+    rc = log_stage_state(log, id, &dormant->hard_state, wal);
+    if (rc == 0)
+        wal_move_start(wal, id);
+    return rc;
+}
+
 int registry_rewrite(struct registry *registry, uint64_t id, struct wal *wal)
 {
     int rc = 0;
     pthread_mutex_lock(&registry->lock);
     struct registry_entry *entry = id_map_find(&registry->entries, id);
-    if (entry && entry->state == REGISTRY_DORMANT && !entry->dormant.is_large &&
-        entry->dormant.error == 0) {
-        struct dormant *dormant = &entry->dormant;
-        rc = log_rewrite(&dormant->log, id, &dormant->hard_state, wal);
-        dormant->is_large = rc == RR_E_TOO_LARGE;
-    }
+    if (entry && entry->state == REGISTRY_DORMANT && entry->dormant.error == 0)
+        rc = rewrite(&entry->dormant, id, wal);
     pthread_mutex_unlock(&registry->lock);
     return rc;
+}
+
+void registry_note_damage(struct registry *registry, uint64_t id)
+{
+    pthread_mutex_lock(&registry->lock);
+    struct registry_entry *entry = id_map_find(&registry->entries, id);
+    if (entry && entry->state == REGISTRY_DORMANT)
+        entry->dormant.error = RR_E_CORRUPT;
+    pthread_mutex_unlock(&registry->lock);
 }

@@ -28,7 +28,7 @@ struct dormant {
     struct rr_hard_state hard_state; /* as staged; commit: the highest known, <= log.last */
     struct log_cache log;            /* log.chunks NULL: nothing is recorded of this group */
     int error;                       /* why it cannot be opened again in this process, or 0 */
-    bool is_large;                   /* the log cannot be written again: only a snapshot helps */
+    bool is_large;                   /* the log is too large to be written again at once */
 };
 
 enum registry_state { REGISTRY_DORMANT, REGISTRY_BUSY, REGISTRY_OPEN };
@@ -76,7 +76,10 @@ void registry_release(struct registry *registry, struct registry_entry *entry);
 
 /* ---- the loop ------------------------------------------------------------ */
 
-/* A group that is not open is written again, so that what holds it can be recycled. */
+/* A group that is not open is written again, so that what holds it can be recycled: at once, or
+ * over many turns if it is large and it is time to. */
 int registry_rewrite(struct registry *registry, uint64_t id, struct wal *wal);
+/* It cannot be opened again in this process, nor written again. */
+void registry_note_damage(struct registry *registry, uint64_t id);
 
 #endif

@@ -103,15 +103,31 @@ bool group_rewrite(struct rr_group *group)
     return true;
 }
 
-/* The entries behind the snapshot are kept for slow followers as a courtesy. When they are what
- * holds the budget, and there is nothing newer to take a snapshot of, nothing else would ever end
- * it: no entry could be proposed. */
-static void drop_trail(struct rr_group *group)
+void group_move_log(struct rr_group *group)
+{
+    struct wal *wal = group->engine->wal;
+    if (!wal_wants_move(wal))
+        return;
+    int rc = group_stage_state(group);
+    if (rc == 0)
+        wal_move_start(wal, group->options.group_id);
+    else
+        group_stop(group, rc);
+}
+
+/* There is nothing newer to take a snapshot of. The entries behind the one there is are kept for
+ * slow followers as a courtesy, and go first. What else holds the budget is not applied yet, and
+ * without a quorum will not be: then it must not keep the log of others from being recycled. */
+static void drop_trail_or_move(struct rr_group *group)
 {
     struct log_cache *log = &group->log;
     uint64_t index = log->snapshot->snapshot.metadata.index;
-    if (log->first > index || group->snapshots.take.phase != TAKE_IDLE)
+    if (group->snapshots.take.phase != TAKE_IDLE)
         return;
+    if (log->first > index) {
+        group_move_log(group);
+        return;
+    }
     log_cache_compact(log, index + 1);
     int rc = group_stage_state(group);
     if (rc != 0)
@@ -170,7 +186,7 @@ void group_snapshot_policy(struct rr_group *group)
     bool wants_rewrite = group->must_rewrite && !group->error && !group_rewrite(group);
     group->must_rewrite = false;
     if (wants_rewrite && !has_news(group) && !group->error)
-        drop_trail(group);
+        drop_trail_or_move(group);
     bool is_ending = group->closing || group->engine->phase != ENGINE_RUNNING;
     if (is_ending) {
         group->snapshots.take.is_canceled = true;

@@ -57,6 +57,7 @@ static void release_list(struct wal *wal, struct wal_write *write)
 
 void wal_free(struct wal *wal)
 {
+    wal_move_cancel(wal);
     release_list(wal, wal->flight);
     release_list(wal, wal->queue);
     if (wal->filling)
@@ -179,7 +180,8 @@ uint64_t wal_oldest_unfinished_ns(const struct wal *wal)
 
 bool wal_wants_rewrite(const struct wal *wal, uint64_t *group)
 {
-    return !wal->poisoned && wal_live_wants_rewrite(&wal->live, group);
+    return !wal->poisoned && wal->move.state == WAL_MOVE_IDLE &&
+           wal_live_wants_rewrite(&wal->live, group);
 }
 
 uint32_t wal_tail_bytes_max(const struct wal *wal)

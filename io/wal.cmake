@@ -14,6 +14,7 @@ add_library(rr_wal STATIC
     wal_format.c
     wal_index.c
     wal_live.c
+    wal_move.c
     wal_read.c
     wal_recover.c
     wal_scan.c

@@ -39,6 +39,9 @@ struct wal_options {
     void (*on_durable)(void *ctx,
                        uint64_t durable_seq); /* from a completion, loop thread; may only record */
     void (*on_poisoned)(void *ctx, int err);
+    /* What was to be moved of a group is not what was written; `error` says where. From
+     * wal_flush. */
+    void (*on_damage)(void *ctx, uint64_t group, const struct rr_error *error);
 };
 
 /* A group's state as a `state` section carries it. Each is whole: the newest replaces all earlier
@@ -167,15 +170,22 @@ bool wal_is_idle(const struct wal *wal);
 
 /* ---- recycling ----------------------------------------------------------------------- */
 
-/* A group whose state (and tail, if it is small) should be written again so that old segments can
- * be recycled, or false. With more tail than wal_tail_bytes_max it needs a snapshot first. Names
- * the same group until that is done. */
+/* A group whose state and entries should be written again so that old segments can be recycled, or
+ * false: up to wal_tail_bytes_max of entries at once (wal_rewrite_tail); with more it should have a
+ * snapshot first, or, if it cannot, be moved. Names the same group until that is done. */
 bool wal_wants_rewrite(const struct wal *wal, uint64_t *group);
 uint32_t wal_tail_bytes_max(const struct wal *wal); /* 1 MiB, less with tiny segments */
 /* After wal_append_state: the group's entries from its first_index to its last, at most
  * wal_tail_bytes_max encoded, written again as one section. */
 int wal_rewrite_tail(struct wal *wal, uint64_t group, const struct rr_entry *entries,
                      uint32_t count, uint64_t commit, struct rr_entry *staged);
+
+/* Is it time to move a group, however large, and is none being moved? Then the log needs the room:
+ * it takes half of wal_bytes_max, and a quarter of that at least is dead. */
+bool wal_wants_move(const struct wal *wal);
+/* If so, and after wal_append_state: all of the group's entries are written again, a piece of 64
+ * KiB at a time. Whatever else is staged of the group meanwhile ends that, without loss. */
+void wal_move_start(struct wal *wal, uint64_t group);
 
 /* CRC32C of [bytes, bytes + size) if that range is a run whose CRC is known from staging; false:
  * compute it. Any block may be asked about. */
@@ -195,7 +205,8 @@ struct wal_stats {
     uint64_t payload_bytes; /* entry bytes */
     uint64_t padded_bytes;  /* bytes on disk */
     uint64_t mark_count;
-    uint64_t read_count; /* reads of old entries that were answered */
+    uint64_t read_count;  /* reads of old entries that were answered */
+    uint64_t moved_bytes; /* entry bytes of what wal_move_start caused */
     uint64_t segments_recycled;
     uint64_t segments_zeroed; /* in service; 0 in steady state */
     uint64_t segment_count;

@@ -65,6 +65,7 @@ static int section_check(const struct wal_section *section)
 {
     switch (section->kind) {
     case WAL_SECTION_ENTRIES: /* an element takes two bytes at least */
+    case WAL_SECTION_MOVED:
         return section->count > 0 && section->first_index > 0 &&
                        section->length / 2 >= section->count &&
                        section->first_index + section->count > section->first_index

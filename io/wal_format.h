@@ -60,7 +60,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
     X(PEER, 3)    /* body: struct wal_peer */                                                      \
     X(OPEN, 4)    /* body: struct wal_open_body */                                                 \
     X(MARK, 5)    /* no body: its write's header proves the tail */                                \
-    X(GONE, 6)    /* no body: all before it of its group is dead; a state may begin it anew */
+    X(GONE, 6)    /* no body: all before it of its group is dead; a state may begin it anew */     \
+    X(MOVED, 7)   /* body: entries that the log holds already, as one piece of a series */
 
 enum wal_section_kind {
 #define X(name, number) WAL_SECTION_##name = (number),
@@ -68,15 +69,21 @@ enum wal_section_kind {
 #undef X
 };
 
+/* A group's live entries, first to last, written again in pieces. A series counts from its last
+ * piece on: then it takes the place of all entries before it. Any other section of the group before
+ * that, or a new first piece, makes what there is of it worthless. Once the series counts, its
+ * first pieces may be compacted and recycled like any entries. */
+enum wal_moved_part { WAL_MOVED_FIRST = 1, WAL_MOVED_LAST = 2 };
+
 struct wal_section {
     uint16_t kind;        /* enum wal_section_kind */
     uint16_t reserved;    /* 0 */
     uint32_t length;      /* bytes of body, without padding */
     uint64_t group;       /* 0 for sections of the whole log */
-    uint64_t first_index; /* entries: > 0 */
+    uint64_t first_index; /* entries, moved: > 0 */
     uint64_t commit;      /* the group's commit when this was staged */
-    uint32_t count;       /* entries: > 0 */
-    uint32_t reserved2;   /* 0 */
+    uint32_t count;       /* entries, moved: > 0 */
+    uint32_t part;        /* moved: set of enum wal_moved_part; else 0 */
 };
 _Static_assert(sizeof(struct wal_section) == 40, "the section header's size is part of the format");
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The log's own view of itself, shared by wal.c (opening, status), wal_create.c, wal_stage.c (what
- * goes into a write), wal_write.c (how a write becomes durable), wal_read.c and wal_recover.c.
+ * goes into a write), wal_write.c (how a write becomes durable), wal_read.c, wal_move.c and
+ * wal_recover.c.
  * Nobody else includes it.
  *
  * The life of a write, and what it waits for:
@@ -80,6 +81,22 @@ struct wal_read_slot {
     bool is_taken;
 };
 
+enum wal_move_state { WAL_MOVE_IDLE, WAL_MOVE_WAITING, WAL_MOVE_READING, WAL_MOVE_HOLDING };
+
+/* The group whose entries are being moved; see wal_move.c. */
+struct wal_move {
+    enum wal_move_state state;
+    uint64_t group;
+    uint64_t staged_seq; /* of the newest piece */
+    uint64_t next_index; /* of the next piece; 0: the first */
+    uint64_t last_index; /* of the last */
+    struct wal_read read;
+    struct rr_block *block; /* ours: what was read … */
+    const uint8_t *bytes;   /* … and is not staged yet, */
+    uint32_t size;
+    uint64_t bytes_index; /* from this entry on */
+};
+
 struct wal {
     struct wal_options options;
     struct io *io;
@@ -94,6 +111,7 @@ struct wal {
     struct wal_read *waiting_reads; /* in order */
     struct wal_read_slot reads[WAL_READS_IN_FLIGHT_MAX];
     struct wal_reservation reservation;
+    struct wal_move move;
     uint64_t boot;
     uint64_t next_seq;    /* of the next filling write */
     uint64_t durable_seq; /* all writes up to it are durable */
@@ -123,6 +141,8 @@ int wal_new(const struct wal_options *options, struct wal **wal, struct rr_error
 /* Sections that the log adds of its own accord. */
 int wal_stage_open(struct wal *wal, uint64_t nonce);
 int wal_stage_mark(struct wal *wal);
+/* A piece of a series. */
+int wal_stage_moved(struct wal *wal, const struct wal_section *section, const uint8_t *body);
 /* The filling write, if it has sections, goes to the end of the queue. */
 void wal_seal(struct wal *wal);
 
@@ -145,6 +165,13 @@ static inline struct wal_header *wal_write_header(const struct wal_write *write)
 /* Begins with what waits and may be read now. */
 void wal_read_waiting(struct wal *wal);
 void wal_reads_free(struct wal *wal);
+
+/* ---- wal_move.c ---------------------------------------------------------------------- */
+
+/* At the end of a turn: what may be done of it now. */
+void wal_move_advance(struct wal *wal);
+/* What was written of it is worthless. May be called when nothing is moved. */
+void wal_move_cancel(struct wal *wal);
 
 /* ---- wal_recover.c ------------------------------------------------------------------- */
 

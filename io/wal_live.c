@@ -11,6 +11,10 @@
 #define HOLDS_PER_SLAB        255u
 #define REWRITE_SPAN_MIN      4u  /* fewer live segments are not worth rewriting anything */
 #define REWRITE_HELD_FRACTION 16u /* a segment is held by little: by less than a 16th of it */
+/* A group's entries are moved, however many, when a quarter of the log is dead at least: so a byte
+ * that is logged makes three more be written at most, and a log full of what is live rests. */
+#define MOVE_HELD_OF  4u
+#define MOVE_HELD_MAX 3u
 
 struct wal_slab {
     struct wal_slab *next;
@@ -128,7 +132,7 @@ int wal_live_promise(struct wal_live *live, const struct wal_section *section)
 {
     int err = 0;
     bool has_group = section->kind == WAL_SECTION_ENTRIES || section->kind == WAL_SECTION_STATE ||
-                     section->kind == WAL_SECTION_GONE;
+                     section->kind == WAL_SECTION_GONE || section->kind == WAL_SECTION_MOVED;
     if (has_group && RR_UNLIKELY(wal_live_find(live, section->group) == UINT32_MAX))
         err = add_group(live, section->group);
     if (!err && RR_UNLIKELY(live->idle_count <= live->promised))
@@ -142,14 +146,15 @@ int wal_live_promise(struct wal_live *live, const struct wal_section *section)
 
 /* ---- accounting ---------------------------------------------------------------------- */
 
-/* Releases what lies wholly below first_index. */
-static void release_dead(struct wal_live *live, struct wal_group *group, uint64_t seq)
+/* Releases what lies wholly below `first_index`. */
+static void release_below(struct wal_live *live, struct wal_holds *holds, uint64_t first_index,
+                          uint64_t seq)
 {
-    while (group->oldest && group->oldest->last_index < group->first_index) {
-        struct wal_hold *hold = group->oldest;
-        group->oldest = hold->next;
-        if (!group->oldest)
-            group->newest = NULL;
+    while (holds->oldest && holds->oldest->last_index < first_index) {
+        struct wal_hold *hold = holds->oldest;
+        holds->oldest = hold->next;
+        if (!holds->oldest)
+            holds->newest = NULL;
         wal_segment_release(live->segments, hold->segment, hold->bytes, seq);
         wal_index_clear(&live->places, &hold->index);
         hold->next = live->idle;
@@ -158,12 +163,21 @@ static void release_dead(struct wal_live *live, struct wal_group *group, uint64_
     }
 }
 
+static void drop_series(struct wal_live *live, struct wal_group *group, uint64_t seq)
+{
+    if (RR_LIKELY(group->moved_next == 0))
+        return;
+    release_below(live, &group->moved, UINT64_MAX, seq);
+    group->moved_next = 0;
+}
+
 /* Nothing above last_index is left of what was accounted so far. */
 static void truncate_holds(struct wal_live *live, struct wal_group *group, uint64_t last_index)
 {
-    if (RR_LIKELY(!group->newest || group->newest->last_index <= last_index))
+    const struct wal_holds *holds = &group->entries;
+    if (RR_LIKELY(!holds->newest || holds->newest->last_index <= last_index))
         return;
-    for (struct wal_hold *hold = group->oldest; hold; hold = hold->next) {
+    for (struct wal_hold *hold = holds->oldest; hold; hold = hold->next) {
         if (hold->last_index <= last_index)
             continue;
         hold->last_index = last_index;
@@ -171,10 +185,10 @@ static void truncate_holds(struct wal_live *live, struct wal_group *group, uint6
     }
 }
 
-/* The group's hold on the newest segment, made if there is none. */
-static struct wal_hold *hold_of(struct wal_live *live, struct wal_group *group, uint64_t segment)
+/* The hold on the newest segment, made if there is none. */
+static struct wal_hold *hold_of(struct wal_live *live, struct wal_holds *holds, uint64_t segment)
 {
-    struct wal_hold *hold = group->newest;
+    struct wal_hold *hold = holds->newest;
     if (RR_LIKELY(hold && hold->segment == segment))
         return hold;
     hold = live->idle;
@@ -183,31 +197,63 @@ static struct wal_hold *hold_of(struct wal_live *live, struct wal_group *group, 
     live->idle_count--;
     *hold = (struct wal_hold){.segment = segment};
     wal_segment_hold(live->segments, segment, 0);
-    if (group->newest)
-        group->newest->next = hold;
+    if (holds->newest)
+        holds->newest->next = hold;
     else
-        group->oldest = hold;
-    group->newest = hold;
+        holds->oldest = hold;
+    holds->newest = hold;
     return hold;
+}
+
+/* The section's entries lie at `place`, and `cuts`: replace others that do. */
+static void hold_section(struct wal_live *live, struct wal_holds *holds,
+                         const struct wal_section *section, const struct wal_place *place,
+                         bool cuts)
+{
+    uint64_t bytes = wal_section_size(section->length);
+    struct wal_hold *hold = hold_of(live, holds, place->segment);
+    hold->last_index = section->first_index + section->count - 1;
+    hold->bytes += bytes;
+    wal_segment_grow_hold(live->segments, place->segment, bytes);
+    struct wal_index_place at = {section->first_index, place->offset, place->seq};
+    wal_index_add(&live->places, &hold->index, &at, bytes, cuts);
 }
 
 static void account_entries(struct wal_live *live, const struct wal_section *section,
                             const struct wal_place *place)
 {
     struct wal_group *group = &live->groups[wal_live_find(live, section->group)];
-    uint64_t last_index = section->first_index + section->count - 1;
-    uint64_t bytes = wal_section_size(section->length);
-    bool cuts = group->newest && group->newest->last_index >= section->first_index;
+    const struct wal_hold *newest = group->entries.newest;
+    bool cuts = newest && newest->last_index >= section->first_index;
+    drop_series(live, group, place->seq);
     truncate_holds(live, group, section->first_index - 1);
-    release_dead(live, group, place->seq);
-    if (last_index < group->first_index)
+    release_below(live, &group->entries, group->first_index, place->seq);
+    if (section->first_index + section->count > group->first_index)
+        hold_section(live, &group->entries, section, place, cuts);
+}
+
+/* Recovery may meet a series whose first pieces were compacted: it begins with what is there. */
+static void account_moved(struct wal_live *live, const struct wal_section *section,
+                          const struct wal_place *place)
+{
+    struct wal_group *group = &live->groups[wal_live_find(live, section->group)];
+    if (section->part & WAL_MOVED_FIRST || section->first_index != group->moved_next)
+        drop_series(live, group, place->seq);
+    hold_section(live, &group->moved, section, place, false);
+    group->moved_next = section->first_index + section->count;
+    if (!(section->part & WAL_MOVED_LAST))
         return;
-    struct wal_hold *hold = hold_of(live, group, place->segment);
-    hold->last_index = last_index;
-    hold->bytes += bytes;
-    wal_segment_at(live->segments, place->segment)->held_bytes += bytes;
-    struct wal_index_place at = {section->first_index, place->offset, place->seq};
-    wal_index_add(&live->places, &hold->index, &at, bytes, cuts);
+    release_below(live, &group->entries, UINT64_MAX, place->seq);
+    group->entries = group->moved;
+    group->moved = (struct wal_holds){.oldest = NULL};
+    group->moved_next = 0;
+    release_below(live, &group->entries, group->first_index, place->seq);
+}
+
+void wal_live_drop_series(struct wal_live *live)
+{
+    for (uint32_t i = 0; i < live->group_count; i++)
+        drop_series(live, &live->groups[i], 0);
 }
 
 static void account_state(struct wal_live *live, const struct wal_section *section,
@@ -224,8 +270,9 @@ static void account_state(struct wal_live *live, const struct wal_section *secti
     group->state_seq = place->seq;
     group->state_bytes = bytes;
     group->first_index = state.first_index;
+    drop_series(live, group, place->seq);
     truncate_holds(live, group, state.last_index);
-    release_dead(live, group, place->seq);
+    release_below(live, &group->entries, group->first_index, place->seq);
 }
 
 /* It needs no hold of its own: what it kills lies in its segment or in older ones, and segments are
@@ -237,10 +284,9 @@ static void account_gone(struct wal_live *live, const struct wal_section *sectio
     if (group->state_segment != 0)
         wal_segment_release(live->segments, group->state_segment, group->state_bytes, place->seq);
     group->state_segment = group->state_bytes = group->state_seq = 0;
-    group->first_index = UINT64_MAX;
-    release_dead(live, group, place->seq);
     group->first_index = 0;
-    RR_ASSERT(!group->oldest);
+    drop_series(live, group, place->seq);
+    release_below(live, &group->entries, UINT64_MAX, place->seq);
 }
 
 static void account_peer(struct wal_live *live, const uint8_t *body, const struct wal_place *place)
@@ -266,6 +312,9 @@ void wal_live_account(struct wal_live *live, const struct wal_section *section, 
     case WAL_SECTION_ENTRIES:
         account_entries(live, section, place);
         break;
+    case WAL_SECTION_MOVED:
+        account_moved(live, section, place);
+        break;
     case WAL_SECTION_STATE:
         account_state(live, section, body, place);
         break;
@@ -287,7 +336,7 @@ struct wal_place wal_live_find_entry(const struct wal_live *live, uint64_t group
 {
     uint32_t place = wal_live_find(live, group);
     RR_ASSERT(place != UINT32_MAX && index >= live->groups[place].first_index);
-    const struct wal_hold *hold = live->groups[place].oldest;
+    const struct wal_hold *hold = live->groups[place].entries.oldest;
     while (hold && hold->last_index < index)
         hold = hold->next;
     RR_ASSERT(hold); /* it is live, so a segment is held for it */
@@ -333,7 +382,8 @@ bool wal_live_wants_rewrite(const struct wal_live *live, uint64_t *group)
         return false;
     for (uint32_t i = 0; i < live->group_count; i++) {
         const struct wal_group *candidate = &live->groups[i];
-        bool holds = candidate->oldest && candidate->oldest->segment == segments->oldest;
+        const struct wal_hold *oldest_hold = candidate->entries.oldest;
+        bool holds = oldest_hold && oldest_hold->segment == segments->oldest;
         if (!holds && candidate->state_segment != segments->oldest)
             continue;
         if (candidate->staged_seq > candidate->state_seq)
@@ -342,6 +392,30 @@ bool wal_live_wants_rewrite(const struct wal_live *live, uint64_t *group)
         return true;
     }
     return false;
+}
+
+bool wal_live_wants_move(const struct wal_live *live)
+{
+    const struct wal_segments *segments = live->segments;
+    uint64_t whole = segments->active - segments->oldest;
+    uint64_t bytes = whole * segments->segment_bytes + segments->offset;
+    return whole >= segments->count_max / 2 &&
+           segments->held_bytes <= bytes / MOVE_HELD_OF * MOVE_HELD_MAX;
+}
+
+static uint32_t check_holds(const struct wal_live *live, const struct wal_holds *holds)
+{
+    const struct wal_segments *segments = live->segments;
+    uint32_t count = 0;
+    for (const struct wal_hold *hold = holds->oldest; hold; hold = hold->next) {
+        RR_ASSERT(hold->segment >= segments->oldest && hold->segment <= segments->active);
+        RR_ASSERT(!hold->next || hold->segment < hold->next->segment);
+        RR_ASSERT(!hold->next || hold->last_index <= hold->next->last_index);
+        RR_ASSERT(hold->next || hold == holds->newest);
+        wal_index_check(&hold->index);
+        count++;
+    }
+    return count;
 }
 
 void wal_live_check(const struct wal_live *live)
@@ -356,13 +430,8 @@ void wal_live_check(const struct wal_live *live)
     for (uint32_t i = 0; i < live->group_count; i++) {
         const struct wal_group *group = &live->groups[i];
         held += group->state_segment != 0;
-        for (const struct wal_hold *hold = group->oldest; hold; hold = hold->next) {
-            RR_ASSERT(hold->segment >= segments->oldest && hold->segment <= segments->active);
-            RR_ASSERT(!hold->next || hold->segment < hold->next->segment);
-            RR_ASSERT(!hold->next || hold->last_index <= hold->next->last_index);
-            wal_index_check(&hold->index);
-            held++;
-        }
+        held += check_holds(live, &group->entries) + check_holds(live, &group->moved);
+        RR_ASSERT((group->moved_next == 0) == (group->moved.oldest == NULL));
     }
     RR_ASSERT(held == holders);
     RR_ASSERT(live->idle_count >= live->promised);

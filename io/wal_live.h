@@ -12,7 +12,8 @@
  *
  * Entries truncate: holds that reach above the new first index are cut to below it. A hold whose
  * last_index lies below first_index is released. Each hold has an index of its entries' places
- * (wal_index.h), by which old ones are read back.
+ * (wal_index.h), by which old ones are read back. Pieces of a series that moves the group's entries
+ * (wal_move.c) have a list of their own, which replaces the other when the last of them is there.
  */
 #ifndef RR_IO_WAL_LIVE_H
 #define RR_IO_WAL_LIVE_H
@@ -26,6 +27,11 @@ struct wal_hold {
     uint64_t last_index;
     uint64_t bytes;
     struct wal_index index; /* where in the segment */
+};
+
+/* By segment and by index, both ascending. */
+struct wal_holds {
+    struct wal_hold *oldest, *newest;
 };
 
 /* Where a write lies. */
@@ -46,7 +52,9 @@ struct wal_group {
     uint64_t state_seq;    /* write of the newest accounted state */
     uint64_t padded_bytes; /* on disk, in this boot: its share of every write */
     bool is_stated;        /* a state was staged */
-    struct wal_hold *oldest, *newest;
+    struct wal_holds entries;
+    struct wal_holds moved; /* the series so far … */
+    uint64_t moved_next;    /* … continues with this entry; 0: there is none */
 };
 
 struct wal_live_peer {
@@ -99,6 +107,10 @@ struct wal_place wal_live_find_entry(const struct wal_live *live, uint64_t group
  * now. NULL: none. */
 const struct wal_peer *wal_live_peer_to_move(struct wal_live *live);
 bool wal_live_wants_rewrite(const struct wal_live *live, uint64_t *group);
+/* Is it time to move a group's entries for that, however many? */
+bool wal_live_wants_move(const struct wal_live *live);
+/* At the end of recovery: nobody continues the series that were not finished. */
+void wal_live_drop_series(struct wal_live *live);
 void wal_live_check(const struct wal_live *live);
 
 #endif

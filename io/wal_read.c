@@ -110,8 +110,10 @@ static int take_section(struct wal_read_slot *slot, const struct wal_section_wal
     uint64_t wanted = slot->last_index - slot->next_index + 1;
     uint32_t count = (uint32_t)rr_min_u64(section->count, wanted);
     uint32_t size = section->length;
-    if (section->first_index != slot->next_index)
-        return refuse(slot, offset, "holds other entries than were written there");
+    if (section->first_index != slot->next_index) /* a piece of another series is no news */
+        return section->kind == WAL_SECTION_MOVED
+                   ? 0
+                   : refuse(slot, offset, "holds other entries than were written there");
     if (count < section->count && !wal_run_cut(walk->body, section->length, count, &size))
         return refuse(slot, offset, "has entries that are none");
     RR_ASSERT(size <= slot->cap - slot->run_size);
@@ -119,6 +121,14 @@ static int take_section(struct wal_read_slot *slot, const struct wal_section_wal
     slot->run_size += size;
     slot->next_index += count;
     return 0;
+}
+
+/* Are there entries of the group in the section? A piece that was moved is as good as what was
+ * logged, if it stands where the next entry is expected: it was made of that. */
+static bool is_of_group(const struct wal_read_slot *slot, const struct wal_section *section)
+{
+    return section->group == slot->group &&
+           (section->kind == WAL_SECTION_ENTRIES || section->kind == WAL_SECTION_MOVED);
 }
 
 /* Which of the group's sections in its first write is the one that the index means: the last that
@@ -129,8 +139,7 @@ static uint32_t find_first_section(const struct wal_read_slot *slot,
     struct wal_section_walk walk = wal_sections(header, payload);
     uint32_t found = UINT32_MAX;
     for (uint32_t i = 0; wal_section_next(&walk); i++)
-        if (walk.section.kind == WAL_SECTION_ENTRIES && walk.section.group == slot->group &&
-            walk.section.first_index == slot->next_index)
+        if (is_of_group(slot, &walk.section) && walk.section.first_index == slot->next_index)
             found = i;
     return found;
 }
@@ -148,8 +157,7 @@ static int take_write(struct wal_read_slot *slot, const struct wal_header *heade
     }
     struct wal_section_walk walk = wal_sections(header, payload);
     for (uint32_t i = 0; slot->next_index <= slot->last_index && wal_section_next(&walk); i++) {
-        if (i < from || walk.section.kind != WAL_SECTION_ENTRIES ||
-            walk.section.group != slot->group)
+        if (i < from || !is_of_group(slot, &walk.section))
             continue;
         int err = take_section(slot, &walk, offset);
         if (err)

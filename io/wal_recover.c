@@ -22,10 +22,13 @@ struct recovered {
     uint8_t *state;             /* copy of the newest state's body; NULL: none seen */
     struct wal_section section; /* its header */
     uint64_t position;          /* which section of the log it was */
-    uint64_t gone_position;     /* what came before this section is dead; 0: nothing */
-    uint64_t last_index;        /* of the log so far */
-    uint64_t next_index;        /* second pass: the first entry not handed over yet */
-    bool is_known;              /* last_index is */
+    uint64_t dead_position;     /* what came before this section is dead; 0: nothing */
+    uint64_t series_position;   /* first piece of the newest series of moved entries … */
+    uint64_t series_next;       /* … which continues with this entry; 0: there is none … */
+    uint64_t moved_position; /* … and behind the last piece of the newest that counts; 0: none */
+    uint64_t last_index;     /* of the log so far */
+    uint64_t next_index;     /* second pass: the first entry not handed over yet */
+    bool is_known;           /* last_index is */
 };
 
 struct recover {
@@ -108,6 +111,27 @@ static int note_entries(struct recover *recover, const struct wal_section *secti
         return refuse(recover, RR_E_CORRUPT, "leaves a gap before its entries");
     group->last_index = section->first_index + section->count - 1;
     group->is_known = true;
+    group->series_next = 0;
+    return 0;
+}
+
+/* A series that counts is the group's log, and all before it is dead. */
+static int note_moved(struct recover *recover, const struct wal_section *section)
+{
+    struct recovered *group = recovered_at(recover, section->group);
+    if (section->part & WAL_MOVED_FIRST || section->first_index != group->series_next)
+        group->series_position = recover->position;
+    group->series_next = section->first_index + section->count;
+    if (!(section->part & WAL_MOVED_LAST))
+        return 0;
+    uint64_t last_index = group->series_next - 1;
+    if (group->is_known && last_index != group->last_index)
+        return refuse(recover, RR_E_CORRUPT, "moves another log than the one before it");
+    group->dead_position = group->series_position;
+    group->moved_position = recover->position + 1;
+    group->last_index = last_index;
+    group->is_known = true;
+    group->series_next = 0;
     return 0;
 }
 
@@ -131,6 +155,7 @@ static int note_state(struct recover *recover, const struct wal_section *section
     group->position = recover->position;
     group->last_index = fixed.last_index;
     group->is_known = true;
+    group->series_next = 0;
     return 0;
 }
 
@@ -139,7 +164,7 @@ static void note_gone(struct recover *recover, const struct wal_section *section
 {
     struct recovered *group = recovered_at(recover, section->group);
     free(group->state);
-    *group = (struct recovered){.gone_position = recover->position + 1};
+    *group = (struct recovered){.dead_position = recover->position + 1};
 }
 
 static int note_section(struct recover *recover, const struct wal_section_walk *walk)
@@ -157,6 +182,8 @@ static int note_section(struct recover *recover, const struct wal_section_walk *
         return rr_fail(recover->error, err, "no memory for what the log holds");
     if (walk->section.kind == WAL_SECTION_ENTRIES)
         err = note_entries(recover, &walk->section);
+    else if (walk->section.kind == WAL_SECTION_MOVED)
+        err = note_moved(recover, &walk->section);
     else if (walk->section.kind == WAL_SECTION_STATE)
         err = note_state(recover, &walk->section, walk->body);
     else if (walk->section.kind == WAL_SECTION_GONE)
@@ -221,11 +248,10 @@ static int sink_error(struct recover *recover, int err)
 
 static int hand_state(struct recover *recover, struct wal_group *group, struct recovered *recovered)
 {
-    if (recovered->gone_position > 0 && !recovered->is_known)
+    if (!recovered->is_known) /* it is gone, or all that is left is of no use to anybody */
         return 0;
     if (!recovered->state)
         return refuse_group(recover, group->id, "has entries but no state");
-    RR_ASSERT(recovered->is_known);
     size_t ids_size = wal_state_ids_size(&recovered->section);
     void *ids = malloc(ids_size);
     if (!ids)
@@ -302,7 +328,9 @@ static int hand_section(struct recover *recover, const struct wal_section_walk *
     const struct wal_section *section = &walk->section;
     struct recovered *group = recovered_at(recover, section->group);
     struct wal_state_body state;
-    if (recover->position < group->gone_position)
+    bool is_moved = section->kind == WAL_SECTION_MOVED;
+    if (recover->position < group->dead_position ||
+        (is_moved && recover->position >= group->moved_position))
         return 0;
     RR_ASSERT(group->state); /* or it was refused before this pass */
     RR_ASSERT(group->next_index > 0);
@@ -335,7 +363,7 @@ static int hand_all_entries(struct recover *recover)
             recover->proven = wal_scan_point(&recover->scan);
         struct wal_section_walk walk = wal_sections(&recover->scan.header, payload);
         for (; !err && wal_section_next(&walk); recover->position++)
-            if (walk.section.kind == WAL_SECTION_ENTRIES)
+            if (walk.section.kind == WAL_SECTION_ENTRIES || walk.section.kind == WAL_SECTION_MOVED)
                 err = hand_section(recover, &walk);
     }
     if (!err && recover->scan.header.seq != end_seq)
@@ -406,6 +434,7 @@ static int take_over(struct recover *recover)
     wal->durable_seq = scan->header.seq;
     wal->next_seq = scan->header.seq + 1;
     RR_ASSERT(wal->live.promised == 0);
+    wal_live_drop_series(&wal->live);
     wal_check(wal);
     return 0;
 }

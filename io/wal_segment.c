@@ -324,7 +324,13 @@ void wal_segment_hold(struct wal_segments *segments, uint64_t number, uint64_t b
     struct wal_segment *segment = wal_segment_at(segments, number);
     RR_ASSERT(number <= segments->active);
     segment->holders++;
-    segment->held_bytes += bytes;
+    wal_segment_grow_hold(segments, number, bytes);
+}
+
+void wal_segment_grow_hold(struct wal_segments *segments, uint64_t number, uint64_t bytes)
+{
+    wal_segment_at(segments, number)->held_bytes += bytes;
+    segments->held_bytes += bytes;
 }
 
 void wal_segment_release(struct wal_segments *segments, uint64_t number, uint64_t bytes,
@@ -335,6 +341,7 @@ void wal_segment_release(struct wal_segments *segments, uint64_t number, uint64_
     RR_ASSERT(segment->held_bytes >= bytes);
     segment->holders--;
     segment->held_bytes -= bytes;
+    segments->held_bytes -= bytes;
     segment->free_after_seq = rr_max_u64(segment->free_after_seq, seq);
 }
 

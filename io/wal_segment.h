@@ -68,6 +68,7 @@ struct wal_segments {
     uint64_t step_after_ns; /* zeroing is throttled while a spare exists */
     uint64_t recycled_count;
     uint64_t zeroed_count; /* in service */
+    uint64_t held_bytes;   /* of all segments */
     uint32_t count_max;    /* budget: bounds what may be proposed, not what must be written */
     int failed;            /* a directory sync failed: the log is to be poisoned */
     bool is_direct;        /* O_DIRECT|RWF_DSYNC; else buffered and fdatasync */
@@ -119,6 +120,8 @@ int wal_segments_within_budget(const struct wal_segments *segments, uint64_t que
 uint64_t wal_segments_tend(struct wal_segments *segments, uint64_t durable_seq, uint64_t now_ns);
 
 void wal_segment_hold(struct wal_segments *segments, uint64_t number, uint64_t bytes);
+/* A holder holds so much more. */
+void wal_segment_grow_hold(struct wal_segments *segments, uint64_t number, uint64_t bytes);
 /* What was held is dead once `seq` is durable. */
 void wal_segment_release(struct wal_segments *segments, uint64_t number, uint64_t bytes,
                          uint64_t seq);

@@ -146,7 +146,8 @@ static void add_section(struct wal *wal, const struct wal_section *section, uint
     write->used += (uint32_t)wal_section_size(section->length);
     if (write->section_count++ == 0)
         write->begun_ns = io_now(wal->io);
-    write->has_entries |= section->kind == WAL_SECTION_ENTRIES;
+    write->has_entries |=
+        section->kind == WAL_SECTION_ENTRIES || section->kind == WAL_SECTION_MOVED;
     write->has_content |= section->kind != WAL_SECTION_MARK;
     RR_ASSERT(write->used <= write->cap);
 }
@@ -158,9 +159,13 @@ static int begin_section(struct wal *wal, const struct wal_section *section, uin
     int err = make_room(wal, wal_section_size(section->length));
     if (!err)
         err = wal_live_promise(&wal->live, section);
-    if (!err)
-        *at = filling_end(wal) + sizeof(*section);
-    return err;
+    if (err)
+        return err;
+    if (RR_UNLIKELY(wal->move.state != WAL_MOVE_IDLE && wal->move.group == section->group &&
+                    section->kind != WAL_SECTION_MOVED))
+        wal_move_cancel(wal); /* what is moved is not the group's log any more */
+    *at = filling_end(wal) + sizeof(*section);
+    return 0;
 }
 
 static int stage_copy(struct wal *wal, const struct wal_section *section, const void *body)
@@ -171,6 +176,11 @@ static int stage_copy(struct wal *wal, const struct wal_section *section, const 
         return err;
     add_section(wal, section, crc32c_copy(0, at, body, section->length));
     return 0;
+}
+
+int wal_stage_moved(struct wal *wal, const struct wal_section *section, const uint8_t *body)
+{
+    return stage_copy(wal, section, body);
 }
 
 int wal_stage_open(struct wal *wal, uint64_t nonce)

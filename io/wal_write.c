@@ -237,6 +237,8 @@ uint64_t wal_flush(struct wal *wal, uint64_t now_ns)
         if (wal_append_peer(wal, &copy) != 0)
             wal->live.is_moving_peer = false; /* no memory: another time */
     }
+    if (RR_UNLIKELY(wal->move.state != WAL_MOVE_IDLE))
+        wal_move_advance(wal);
     uint64_t due = mark_due_ns(wal);
     if (due <= now_ns && wal_stage_mark(wal) == 0)
         due = UINT64_MAX;

@@ -18,8 +18,10 @@ void durable_log_init(struct durable_log *log, struct sim *sim, uint32_t machine
 
 void durable_log_fini(struct durable_log *log)
 {
-    for (uint32_t i = 0; i < PLAN_GROUPS_MAX; i++)
+    for (uint32_t i = 0; i < PLAN_GROUPS_MAX; i++) {
         free(log->groups[i].entries);
+        free(log->groups[i].moved);
+    }
     free(log->payload);
 }
 
@@ -91,6 +93,62 @@ static void take_entries(struct durable_log *log, const struct wal_section_walk 
         take_entry(log, slot, index, &entry);
     }
     group->last_index = index - 1;
+    group->moved_next = 0;
+}
+
+/* A series is the log once its last piece is there, which may not be another one than was known. */
+static void end_series(struct durable_log *log, struct durable_group *group)
+{
+    uint64_t last = group->moved_next - 1;
+    bool is_known = group->has_state && group->moved_first <= group->last_index;
+    if (is_known && last != group->last_index)
+        failure_report("machine %u: the log up to %llu was moved, but it ends at %llu",
+                       log->machine, (unsigned long long)last,
+                       (unsigned long long)group->last_index);
+    reserve(group, last);
+    for (uint64_t index = group->moved_first; index <= last; index++) {
+        struct durable_entry *entry = &group->entries[index];
+        const struct durable_entry *moved = &group->moved[index - group->moved_first];
+        if (is_known && entry->term != 0 &&
+            (entry->term != moved->term || entry->hash != moved->hash))
+            failure_report("machine %u: entry %llu became another one when it was moved",
+                           log->machine, (unsigned long long)index);
+        *entry = *moved;
+    }
+    group->last_index = last;
+    group->moved_next = 0;
+}
+
+static void take_moved(struct durable_log *log, const struct wal_section_walk *walk)
+{
+    const uint8_t *at = walk->body, *end = walk->body + walk->section.length;
+    uint64_t index = walk->section.first_index;
+    uint32_t slot = slot_of(log, &walk->section);
+    struct durable_group *group = &log->groups[slot];
+
+    if (walk->section.part & WAL_MOVED_FIRST || index != group->moved_next)
+        group->moved_first = index;
+    group->moved_next = index + walk->section.count;
+    uint64_t count = group->moved_next - group->moved_first;
+    if (count > group->moved_cap) {
+        group->moved_cap = 2 * count;
+        group->moved = realloc(group->moved, group->moved_cap * sizeof(group->moved[0]));
+        RR_ASSERT(group->moved);
+    }
+    for (; index < group->moved_next; index++) {
+        struct rr_entry entry;
+        if (rr_entry_decode(&at, end, NULL, &entry) != 0 || entry.index != index)
+            failure_report("machine %u: a durable piece holds something else than entry %llu",
+                           log->machine, (unsigned long long)index);
+        struct durable_entry *moved = &group->moved[index - group->moved_first];
+        *moved = (struct durable_entry){entry.term, hash_bytes(entry.type, entry.data, entry.size)};
+        if (log->on_change && entry.type != RR_ENTRY_NORMAL)
+            log->on_change(log->ctx, slot, &entry);
+        if (log->on_entry)
+            log->on_entry(log->ctx, slot, index, moved);
+    }
+    if (walk->section.part & WAL_MOVED_LAST)
+        end_series(log, group);
 }
 
 static void take_state(struct durable_log *log, const struct wal_section_walk *walk)
@@ -105,6 +163,7 @@ static void take_state(struct durable_log *log, const struct wal_section_walk *w
         failure_report("machine %u: a durable write holds a state that cannot be read",
                        log->machine);
     group->has_state = true;
+    group->moved_next = 0;
     group->term = state.hard_state.term;
     group->vote = state.hard_state.vote;
     group->first_index = state.first_index;
@@ -118,6 +177,7 @@ static void take_gone(struct durable_log *log, const struct wal_section_walk *wa
 {
     struct durable_group *group = &log->groups[slot_of(log, &walk->section)];
     group->has_state = false;
+    group->moved_next = 0;
     group->term = group->vote = 0;
     group->first_index = 1;
     group->last_index = 0;
@@ -144,6 +204,8 @@ static void take_write(struct durable_log *log, const struct wal_header *header)
     while (wal_section_next(&walk)) {
         if (walk.section.kind == WAL_SECTION_ENTRIES)
             take_entries(log, &walk);
+        else if (walk.section.kind == WAL_SECTION_MOVED)
+            take_moved(log, &walk);
         else if (walk.section.kind == WAL_SECTION_STATE)
             take_state(log, &walk);
         else if (walk.section.kind == WAL_SECTION_GONE)
@@ -208,7 +270,7 @@ static bool start_over(struct durable_log *log)
             memset(group->entries, 0, group->entry_cap * sizeof(group->entries[0]));
         group->has_state = false;
         group->first_index = 1;
-        group->last_index = 0;
+        group->last_index = group->moved_next = 0;
     }
     log->reread_count++;
     return true;
@@ -235,6 +297,7 @@ void durable_log_renew(struct durable_log *log)
     for (uint32_t slot = 0; slot < log->group_count; slot++) {
         struct durable_group *group = &log->groups[slot];
         free(group->entries);
+        free(group->moved);
         *group = (struct durable_group){.first_index = 1};
     }
 }

@@ -28,6 +28,9 @@ struct durable_group {
     struct durable_entry *entries; /* by index; valid in [first_index, last_index] */
     uint64_t entry_cap;
     bool has_state; /* since start_over */
+    /* A series of moved entries, [moved_first, moved_next), that may or may not be finished. */
+    struct durable_entry *moved;
+    uint64_t moved_first, moved_next, moved_cap;
 };
 
 /* Where something lies in the log. */

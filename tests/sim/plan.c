@@ -107,6 +107,8 @@ static void make_groups(struct plan *p)
     uint64_t of_each = 4 * (p->group.snapshot_log_bytes + p->snapshot_bytes);
     if (p->group_count > 1)
         p->engine.wal_bytes_max = rr_max_u64(p->engine.wal_bytes_max, p->group_count * of_each);
+    /* Closed for so long that the others' log goes round meanwhile. */
+    p->closed_max_ns = stream_chance(&s, 1, 2) ? 4000 * MS : p->down_max_ns;
 }
 
 /* One group, whose members change all the time. Harm to a minority of the disks is for those who
@@ -161,7 +163,7 @@ void plan_make_crash_at(struct plan *plan, uint64_t seed, uint64_t crash_at)
     plan->crashes_in_recovery = false;
     plan->clock_skew = false;
     plan->corrupt_bytes = false;
-    plan->down_max_ns = 10 * MS;
+    plan->down_max_ns = plan->closed_max_ns = 10 * MS;
     plan->propose_interval_ns = 10 * MS;
     plan->proposes_in_callbacks = false;
     plan->outstanding_max = 0;

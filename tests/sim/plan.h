@@ -65,6 +65,7 @@ struct plan {
 #undef X
     bool buffered_disks; /* no O_DIRECT */
     uint64_t down_max_ns;
+    uint64_t closed_max_ns; /* of a group that is closed */
     uint64_t crash_at; /* node 1's first process dies at this I/O, its second in recovery; 0: no */
 
     /* clients */

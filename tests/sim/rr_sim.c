@@ -90,6 +90,7 @@ static void add(struct world_result *sum, const struct world_result *one)
     sum->counts.restores += one->counts.restores;
     sum->counts.segments_recycled += one->counts.segments_recycled;
     sum->counts.log_reads += one->counts.log_reads;
+    sum->counts.log_moved_bytes += one->counts.log_moved_bytes;
     sum->events += one->events;
     sum->virtual_ns += one->virtual_ns;
     sum->acknowledged += one->acknowledged;
@@ -109,10 +110,11 @@ static void print_sum(const struct arguments *arguments, const struct world_resu
     const struct world_counts *counts = &sum->counts;
     printf("%llu seeds hold: %llu writes acknowledged, %llu reads, %llu elections, "
            "%llu changes of members and leaders, %llu snapshots restored, %llu segments recycled, "
-           "%llu reads of old entries\n",
+           "%llu reads of old entries, %llu KiB of idle groups moved\n",
            (ull)(arguments->last - arguments->first + 1), (ull)sum->acknowledged, (ull)sum->reads,
            (ull)sum->elections, (ull)sum->changes, (ull)counts->restores,
-           (ull)counts->segments_recycled, (ull)counts->log_reads);
+           (ull)counts->segments_recycled, (ull)counts->log_reads,
+           (ull)counts->log_moved_bytes / 1024);
     printf("faults:");
 #define X(name) printf(" %llu " #name, (ull)counts->name);
     WORLD_COUNTS(X)

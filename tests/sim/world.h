@@ -82,6 +82,7 @@ struct world_counts {
     uint64_t restores;          /* of snapshots: at a start, and from a leader */
     uint64_t segments_recycled; /* as orderly processes report, … */
     uint64_t log_reads;         /* … of old entries, too */
+    uint64_t log_moved_bytes;   /* … and what idle groups had to be moved */
 };
 
 #define WORLD_FLAPS_MAX 4u

@@ -360,6 +360,7 @@ void node_close(struct node *node)
     if (rr_group_status(node->replicas[0].group, &status) == 0) {
         world->counts.segments_recycled += status.segments_recycled;
         world->counts.log_reads += status.log_reads;
+        world->counts.log_moved_bytes += status.log_moved_bytes;
     }
     world_say(world, "node %u closes (%s)", node->number, aborts ? "abort" : "drain");
     int err = rr_engine_close(node->engine, aborts ? RR_CLOSE_ABORT : RR_CLOSE_DRAIN);
@@ -412,7 +413,7 @@ void replica_close(struct replica *replica)
         failure_report("node %u closed group %u and still owes %llu completions", node->number,
                        replica->slot, (ull)owed);
     replica->reopen_at =
-        sim_now(world->sim) + 1 + stream_below(&world->chance, world->plan.down_max_ns);
+        sim_now(world->sim) + 1 + stream_below(&world->chance, world->plan.closed_max_ns);
 }
 
 void replica_open(struct replica *replica)

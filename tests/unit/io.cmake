@@ -44,6 +44,7 @@ rr_test(NAME test_snapshot_file LABEL fast SOURCES test_snapshot_file.c LIBS rr_
 rr_test(NAME test_wal LABEL fast SOURCES test_wal.c wal_world.c LIBS rr_wal rr_sim)
 rr_test(NAME test_wal_recover LABEL fast SOURCES test_wal_recover.c wal_world.c wal_image.c LIBS rr_wal rr_sim)
 rr_test(NAME test_wal_read LABEL fast SOURCES test_wal_read.c wal_world.c LIBS rr_wal rr_sim)
+rr_test(NAME test_wal_move LABEL fast ARGS 4 SOURCES test_wal_move.c wal_world.c LIBS rr_wal rr_sim TIMEOUT 300)
 rr_test(NAME test_wal_crash LABEL fast ARGS 4 SOURCES test_wal_crash.c wal_world.c LIBS rr_wal rr_sim TIMEOUT 300)
 foreach(backend uring posix)
     rr_test(NAME test_wal_io_${backend} LABEL fast SOURCES test_wal_io.c LIBS rr_wal rr_backend ARGS ${backend})

@@ -169,7 +169,9 @@ static void test_section_that_makes_no_sense_is_refused(void)
     CHECK_EQ_U64(walk(&payload, 2, &seen), RR_E_CORRUPT);
     payload = payload_make(), payload.entries.kind = WAL_SECTION_GONE;
     CHECK_EQ_U64(walk(&payload, 2, &seen), RR_E_CORRUPT);
-    payload = payload_make(), payload.entries.kind = 7;
+    payload = payload_make(), payload.entries.kind = WAL_SECTION_MOVED, payload.entries.count = 0;
+    CHECK_EQ_U64(walk(&payload, 2, &seen), RR_E_CORRUPT);
+    payload = payload_make(), payload.entries.kind = 8;
     CHECK_EQ_U64(walk(&payload, 2, &seen), RR_E_VERSION);
 }
 

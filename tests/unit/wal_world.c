@@ -151,7 +151,7 @@ static void note_op(struct wal_world *world)
         .hash = model_hash(&world->model), .seq = world->wal ? wal_staged_seq(world->wal) : 0};
 }
 
-static void stage_state(struct wal_world *world, struct world_group *group)
+void world_stage_state(struct wal_world *world, struct world_group *group)
 {
     static const uint64_t voters[] = {1, 2, 3};
     uint8_t snapshot[700];
@@ -267,7 +267,7 @@ static void stage_truncation(struct wal_world *world, struct world_group *group)
 {
     group->term++;
     group->vote = below(world, 4);
-    stage_state(world, group);
+    world_stage_state(world, group);
     group->last -= below(world, (uint32_t)rr_min_u64(20, group->last - group->first + 2));
     cut(world, group);
     stage_entries(world, group);
@@ -278,14 +278,14 @@ static void stage_installed_snapshot(struct wal_world *world, struct world_group
     group->last = group->first + below(world, (uint32_t)(group->last - group->first + 10));
     group->first = group->last + 1;
     cut(world, group);
-    stage_state(world, group);
+    world_stage_state(world, group);
 }
 
 static void stage_compaction(struct wal_world *world, struct world_group *group)
 {
     group->first =
         group->last + 1 - below(world, (uint32_t)rr_min_u64(10, group->last - group->first + 2));
-    stage_state(world, group);
+    world_stage_state(world, group);
 }
 
 /* It leaves the log; the next that is heard of it begins anew. */
@@ -315,7 +315,7 @@ static void stage_rewrite(struct wal_world *world, struct world_group *group)
         stage_compaction(world, group);
         return;
     }
-    stage_state(world, group);
+    world_stage_state(world, group);
     uint32_t count = (uint32_t)(group->last + 1 - group->first);
     for (uint32_t i = 0; i < count; i++) {
         uint64_t index = group->first + i;
@@ -332,15 +332,25 @@ static void stage_rewrite(struct wal_world *world, struct world_group *group)
     note_op(world);
 }
 
+static void stage_wanted(struct wal_world *world, struct world_group *group)
+{
+    if (!world->moves_groups) {
+        stage_rewrite(world, group);
+    } else if (wal_wants_move(world->wal)) {
+        world_stage_state(world, group);
+        wal_move_start(world->wal, group->id);
+    }
+}
+
 void world_stage(struct wal_world *world)
 {
     struct world_group *group = &world->model.groups[below(world, 4) == 0 && !world->only_group];
     uint64_t wanted;
     int admits = wal_admits_proposals(world->wal);
     if (!world->ignores_rewrites && wal_wants_rewrite(world->wal, &wanted))
-        stage_rewrite(world, group_of(&world->model, wanted));
+        stage_wanted(world, group_of(&world->model, wanted));
     if (!group->is_stated) {
-        stage_state(world, group);
+        world_stage_state(world, group);
         return;
     }
     uint32_t choice = below(world, 100);

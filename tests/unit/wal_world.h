@@ -45,7 +45,7 @@ struct wal_world {
     struct world_model recovered;
     struct world_op *ops; /* of this incarnation; ops[0]: as recovered */
     uint32_t op_count;
-    uint32_t acked; /* ops[acked] and all before it were reported durable */
+    uint32_t acked;               /* ops[acked] and all before it were reported durable */
     uint64_t *seqs[WORLD_GROUPS]; /* by index: the write after which the entry is durable */
     uint64_t cut[WORLD_GROUPS];   /* lowest last index since the readers' last turn */
     /* Called in each turn, between staging and flushing; NULL: nobody reads. */
@@ -57,6 +57,7 @@ struct wal_world {
     uint32_t entry_bytes_max;
     uint32_t keep_max;     /* a group with more entries than this is compacted */
     bool ignores_rewrites; /* as an engine whose snapshots are too large */
+    bool moves_groups;     /* which cannot take snapshots */
     bool only_group;       /* the second group is idle */
     bool removes_groups;   /* now and then; they begin anew */
     bool takes_in_place;   /* reserve and commit, too */
@@ -85,6 +86,8 @@ void world_run(struct wal_world *world, uint32_t turns);
 void world_reset(struct wal_world *world);
 /* Stages one random operation. */
 void world_stage(struct wal_world *world);
+/* Stages the group's state, as it is in the model. */
+void world_stage_state(struct wal_world *world, struct world_group *group);
 /* Every entry's data are these bytes. */
 void world_fill(uint8_t *data, uint32_t size, uint64_t group, uint64_t index, uint64_t term);
 

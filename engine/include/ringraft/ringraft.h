@@ -466,6 +466,7 @@ struct rr_group_status {
     uint64_t cached_index;     /* entries from here on are in memory, older ones in the log only */
     uint64_t log_reads;        /* reads of old entries from the disk, of all groups */
     uint64_t log_memory_bytes; /* of all groups' entries; log_cache_bytes bounds it */
+    uint64_t log_moved_bytes;  /* written again because an idle group kept old segments, ditto */
 };
 int rr_group_status(struct rr_group *group, struct rr_group_status *status);
 
