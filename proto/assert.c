@@ -5,6 +5,7 @@
  */
 #include "proto/base.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -25,4 +26,18 @@ void rr_assert_failed(const char *file, int line, const char *expression)
     fprintf(stderr, "%s:%d: assertion failed: %s\n", file, line, expression);
     fflush(stderr);
     abort();
+}
+
+void rr_assert_failed_saying(const char *file, int line, const char *sentence,
+                             const uint64_t *values)
+{
+    /* Static: a hook may keep it when it leaves. */
+    static _Thread_local char text[300];
+    size_t size = 0;
+    for (const char *c = sentence; *c && size + 1 < sizeof(text); c++) {
+        int written = *c == '%' ? snprintf(&text[size], sizeof(text) - size, "%" PRIu64, *values++)
+                                : snprintf(&text[size], sizeof(text) - size, "%c", *c);
+        size += (size_t)written;
+    }
+    rr_assert_failed(file, line, text);
 }

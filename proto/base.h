@@ -29,7 +29,18 @@ RR_COLD __attribute__((noreturn)) void rr_assert_failed(const char *file, int li
 typedef void (*rr_assert_hook)(const char *file, int line, const char *expression);
 rr_assert_hook rr_assert_set_hook(rr_assert_hook hook);
 
+/* The same with a sentence in which each % stands for one of the values. */
+RR_COLD __attribute__((noreturn)) void rr_assert_failed_saying(const char *file, int line,
+                                                               const char *sentence,
+                                                               const uint64_t *values);
+
 #define RR_ASSERT(x) (RR_LIKELY(x) ? (void)0 : rr_assert_failed(__FILE__, __LINE__, #x))
+/* Where a caller or a peer can break the belief, and whoever finds the line needs to know by what:
+ * RR_ASSERT_SAYS(index <= last, "index % lies beyond the last one, %", index, last). */
+#define RR_ASSERT_SAYS(x, sentence, ...)                                                           \
+    (RR_LIKELY(x)                                                                                  \
+         ? (void)0                                                                                 \
+         : rr_assert_failed_saying(__FILE__, __LINE__, sentence, (const uint64_t[]){__VA_ARGS__}))
 #if defined(RR_SLOW_CHECKS) && RR_SLOW_CHECKS
 #define RR_ASSERT_SLOW(x) RR_ASSERT(x)
 #else

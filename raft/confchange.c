@@ -45,8 +45,11 @@ static const char *draft_end(struct draft *draft, struct tracker *t, const char 
         return reason;
     }
     for (uint32_t i = 0; i < t->progress_count; i++) {
-        if (!draft_find(draft, t->progress[i].id))
-            inflights_fini(&t->progress[i].inflights, &t->allocator);
+        struct progress *old = &t->progress[i];
+        const struct progress *now = draft_find(draft, old->id);
+        /* Who left and came back in one change has a new window. */
+        if (!now || now->inflights.ring != old->inflights.ring)
+            inflights_fini(&old->inflights, &t->allocator);
     }
     memory_free(&t->allocator, t->progress, t->progress_cap * sizeof(*t->progress));
     t->config = draft->config;

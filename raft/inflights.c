@@ -25,7 +25,8 @@ RR_COLD static void grow(struct inflights *in, const struct rr_allocator *alloca
 void inflights_add(struct inflights *in, const struct rr_allocator *allocator, uint64_t index,
                    uint64_t bytes)
 {
-    RR_ASSERT(!inflights_is_full(in));
+    RR_ASSERT_SAYS(!inflights_is_full(in),
+                   "a full window, of % messages and % bytes, takes no more", in->count, in->bytes);
     if (RR_UNLIKELY(in->count == in->cap))
         grow(in, allocator);
     uint32_t at = in->start + in->count;

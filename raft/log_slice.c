@@ -65,7 +65,7 @@ void raft_log_slice_tail(const struct raft_log *log, uint64_t lo, uint64_t hi, u
 int raft_log_slice(const struct raft_log *log, uint64_t lo, uint64_t hi, uint64_t max_size,
                    struct entry_pieces *out)
 {
-    RR_ASSERT(lo <= hi);
+    RR_ASSERT_SAYS(lo <= hi, "the log has no range from % to %", lo, hi);
     *out = (struct entry_pieces){.count = 0};
     uint64_t offset = log->unstable.offset;
     if (RR_LIKELY(lo >= offset && !log->unstable.snapshot)) {
@@ -76,7 +76,9 @@ int raft_log_slice(const struct raft_log *log, uint64_t lo, uint64_t hi, uint64_
     /* What a pending snapshot covers is gone; what the storage has compacted, it says itself. */
     if (log->unstable.snapshot && lo <= log->unstable.snapshot->snapshot.metadata.index)
         return RR_E_COMPACTED;
-    RR_ASSERT(hi <= raft_log_last_index(log) + 1);
+    RR_ASSERT_SAYS(hi <= raft_log_last_index(log) + 1,
+                   "the range from % to % reaches beyond the last index, %", lo, hi,
+                   raft_log_last_index(log));
     if (lo == hi)
         return 0;
     if (lo >= offset) {
@@ -87,12 +89,14 @@ int raft_log_slice(const struct raft_log *log, uint64_t lo, uint64_t hi, uint64_
     struct rr_entry_spans spans = {0};
     int err = log->storage.ops->entries(log->storage.ctx, lo, cut, max_size, &spans);
     if (err != 0) {
-        RR_ASSERT(err == RR_E_COMPACTED || err == RR_E_PENDING);
+        RR_ASSERT_SAYS(err == RR_E_COMPACTED || err == RR_E_PENDING,
+                       "the storage does not read entries from % to %: error -%", lo, cut,
+                       (uint64_t)-err);
         return err;
     }
     add_piece(out, STORAGE_PIECE, spans.first, (uint32_t)spans.first_count);
     add_piece(out, STORAGE_PIECE + 1, spans.second, (uint32_t)spans.second_count);
-    RR_ASSERT(out->count > 0);
+    RR_ASSERT_SAYS(out->count > 0, "the storage has no entries from % to %", lo, cut);
     /* A short answer means that the limit was reached, or that the rest is not in memory. */
     if (hi <= offset || out->count < cut - lo)
         return 0;
@@ -120,7 +124,8 @@ bool raft_log_has_conf_change(const struct raft_log *log, uint64_t lo, uint64_t 
     if (ops->has_conf_change && lo < offset) {
         bool found = false;
         int err = ops->has_conf_change(log->storage.ctx, lo, rr_min_u64(hi, offset), &found);
-        RR_ASSERT(err == 0);
+        RR_ASSERT_SAYS(err == 0, "the storage does not look for conf changes from % to %: error -%",
+                       lo, hi, (uint64_t)-err);
         if (found)
             return true;
         lo = rr_min_u64(hi, offset);
@@ -129,7 +134,8 @@ bool raft_log_has_conf_change(const struct raft_log *log, uint64_t lo, uint64_t 
         struct entry_pieces page;
         int err = raft_log_slice(log, lo, hi, page_size, &page);
         /* A storage that can answer "pending" has has_conf_change. */
-        RR_ASSERT(err == 0);
+        RR_ASSERT_SAYS(err == 0, "committed entries from % to % cannot be read: error -%", lo, hi,
+                       (uint64_t)-err);
         RR_ASSERT(page.count > 0);
         for (int i = 0; i < PIECES_MAX; i++) {
             if (has_conf_change(page.piece[i].entries, page.piece[i].count))

@@ -57,7 +57,8 @@ static int storage_entries(void *ctx, uint64_t lo, uint64_t hi, uint64_t max_siz
     const struct rr_memory_storage *s = ctx;
     if (lo <= offset(s))
         return RR_E_COMPACTED;
-    RR_ASSERT(hi <= last_index(s) + 1);
+    RR_ASSERT_SAYS(hi <= last_index(s) + 1, "entries up to % reach beyond the last index, %", hi,
+                   last_index(s));
     if (s->count == 1)
         return RR_E_UNAVAILABLE;
     const struct rr_entry *first = at(s, lo - offset(s));
@@ -183,7 +184,8 @@ int rr_memory_storage_append(struct rr_memory_storage *storage, const struct rr_
         entries += first - entries[0].index;
     }
     uint64_t position = entries[0].index - offset(s);
-    RR_ASSERT(position <= s->count);
+    RR_ASSERT_SAYS(position <= s->count, "an entry at index % leaves a gap behind the last one, %",
+                   entries[0].index, last_index(s));
     if (position < s->count) {
         drop(s, position, s->count - (uint32_t)position);
         s->count = (uint32_t)position;
@@ -222,8 +224,9 @@ int rr_memory_storage_create_snapshot(struct rr_memory_storage *storage, uint64_
     struct rr_snapshot made = storage->snapshot->snapshot;
     if (index <= made.metadata.index)
         return RR_E_SNAP_OUT_OF_DATE;
-    RR_ASSERT(index <= last_index(storage));
-    RR_ASSERT(index >= offset(storage));
+    RR_ASSERT_SAYS(index >= offset(storage) && index <= last_index(storage),
+                   "a snapshot at index % lies outside of the log, % to %", index, offset(storage),
+                   last_index(storage));
     made.metadata.index = index;
     made.metadata.term = at(storage, index - offset(storage))->term;
     if (conf_state)
@@ -242,7 +245,8 @@ int rr_memory_storage_compact(struct rr_memory_storage *storage, uint64_t index)
     struct rr_memory_storage *s = storage;
     if (index <= offset(s))
         return RR_E_COMPACTED;
-    RR_ASSERT(index <= last_index(s));
+    RR_ASSERT_SAYS(index <= last_index(s), "compaction to % goes beyond the last index, %", index,
+                   last_index(s));
     uint32_t count = (uint32_t)(index - offset(s));
     struct rr_entry dummy = {.index = index, .term = at(s, count)->term};
     drop(s, 0, count + 1);

@@ -45,7 +45,9 @@ void progress_become_snapshot(struct progress *pr, uint64_t index)
 void progress_sent_entries(struct progress *pr, const struct rr_allocator *allocator,
                            uint64_t count, uint64_t bytes)
 {
-    RR_ASSERT(pr->state == RR_PROGRESS_REPLICATE || pr->state == RR_PROGRESS_PROBE);
+    RR_ASSERT_SAYS(pr->state != RR_PROGRESS_SNAPSHOT,
+                   "node % is sent entries behind % while a snapshot of % is under way", pr->id,
+                   pr->next - 1, pr->pending_snapshot);
     if (pr->state == RR_PROGRESS_PROBE) {
         if (count > 0)
             pr->msg_app_flow_paused = true;

@@ -47,7 +47,7 @@ void raft_apply_conf_change(struct raft *r, const struct rr_conf_change_v2 *chan
 {
     const char *reason = confchange_apply(&r->tracker, change, raft_log_last_index(&r->log));
     /* Proposals are checked against the configuration in force, so this cannot fail. */
-    RR_ASSERT(reason == NULL);
+    RR_ASSERT_SAYS(reason == NULL, reason, 0);
     switched(r);
 }
 
@@ -55,9 +55,12 @@ void raft_restore_config(struct raft *r, const struct rr_conf_state *state)
 {
     tracker_clear(&r->tracker);
     const char *reason = confchange_restore(&r->tracker, state, raft_log_last_index(&r->log));
-    RR_ASSERT(reason == NULL);
+    RR_ASSERT_SAYS(reason == NULL, reason, 0);
     switched(r);
     struct rr_conf_state rebuilt;
     tracker_conf_state(&r->tracker, &rebuilt);
-    RR_ASSERT(confchange_equivalent(state, &rebuilt));
+    RR_ASSERT_SAYS(confchange_equivalent(state, &rebuilt),
+                   "node % cannot rebuild a configuration of %+% voters and %+% learners", r->id,
+                   state->voter_count, state->voter_outgoing_count, state->learner_count,
+                   state->learner_next_count);
 }

@@ -59,11 +59,14 @@ void raft_init(struct raft *r, const struct rr_config *config)
     struct rr_hard_state hard = {0};
     struct rr_conf_state conf_state = {0};
     int err = config->storage.ops->initial_state(config->storage.ctx, &hard, &conf_state);
-    RR_ASSERT(err == 0);
+    RR_ASSERT_SAYS(err == 0, "node %: the storage does not tell its initial state: error -%", r->id,
+                   (uint64_t)-err);
     raft_restore_config(r, &conf_state);
     if (hard.term != 0 || hard.vote != RR_NONE || hard.commit != 0) {
-        RR_ASSERT(hard.commit >= r->log.committed);
-        RR_ASSERT(hard.commit <= raft_log_last_index(&r->log));
+        RR_ASSERT_SAYS(hard.commit >= r->log.committed &&
+                           hard.commit <= raft_log_last_index(&r->log),
+                       "node %: the stored commit index, %, is out of range, % to %", r->id,
+                       hard.commit, r->log.committed, raft_log_last_index(&r->log));
         r->log.committed = hard.commit;
         r->term = hard.term;
         r->vote = hard.vote;
@@ -144,7 +147,8 @@ void raft_become_follower(struct raft *r, uint64_t term, uint64_t lead)
 
 void raft_become_candidate(struct raft *r)
 {
-    RR_ASSERT(r->state != RR_STATE_LEADER);
+    RR_ASSERT_SAYS(r->state != RR_STATE_LEADER, "node %, leader of term %, becomes a candidate",
+                   r->id, r->term);
     reset(r, r->term + 1);
     r->vote = r->id;
     r->state = RR_STATE_CANDIDATE;
@@ -153,7 +157,8 @@ void raft_become_candidate(struct raft *r)
 
 void raft_become_pre_candidate(struct raft *r)
 {
-    RR_ASSERT(r->state != RR_STATE_LEADER);
+    RR_ASSERT_SAYS(r->state != RR_STATE_LEADER, "node %, leader of term %, becomes a pre-candidate",
+                   r->id, r->term);
     /* Neither term nor vote nor timers change: a pre-vote leaves no trace (thesis 9.6). */
     tracker_reset_votes(&r->tracker);
     r->lead = RR_NONE;
@@ -163,12 +168,13 @@ void raft_become_pre_candidate(struct raft *r)
 
 void raft_become_leader(struct raft *r)
 {
-    RR_ASSERT(r->state != RR_STATE_FOLLOWER);
+    RR_ASSERT_SAYS(r->state != RR_STATE_FOLLOWER, "node %, follower in term %, becomes leader",
+                   r->id, r->term);
     reset(r, r->term);
     r->lead = r->id;
     r->state = RR_STATE_LEADER;
     struct progress *own = tracker_find(&r->tracker, r->id);
-    RR_ASSERT(own != NULL);
+    RR_ASSERT_SAYS(own != NULL, "node % becomes leader of term % and is no member", r->id, r->term);
     progress_become_replicate(own);
     own->recent_active = true;
     /* There may be conf changes in the log that are not applied: to be sure, refuse new ones until

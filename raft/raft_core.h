@@ -78,7 +78,7 @@ static inline struct rr_message *raft_message(struct raft *r, enum rr_message_ty
 {
     bool waits =
         type == RR_MSG_APP_RESP || type == RR_MSG_VOTE_RESP || type == RR_MSG_PRE_VOTE_RESP;
-    RR_ASSERT(waits || to != r->id);
+    RR_ASSERT_SAYS(waits || to != r->id, "node % sends itself a message of type %", to, type);
     struct rr_message *m =
         waits ? outbox_message_after_append(&r->outbox) : outbox_message(&r->outbox);
     message_init(m, type, to, r->id);

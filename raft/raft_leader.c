@@ -28,7 +28,8 @@ void raft_check_quorum(struct raft *r)
 static void respond_to_read(struct raft *r, const struct read_request *request, uint64_t index)
 {
     if (request->from == RR_NONE || request->from == r->id) {
-        RR_ASSERT(request->entry_count > 0);
+        RR_ASSERT_SAYS(request->entry_count > 0, "a read of node % at index % has no context",
+                       r->id, index);
         const struct rr_entry *entry = &request->entries[0];
         *outbox_read_state(&r->outbox) = (struct rr_read_state){
             .index = index, .request_ctx = entry->data, .request_ctx_size = entry->size};
@@ -95,7 +96,8 @@ static void acknowledge_reads(struct raft *r, const struct rr_message *m)
 {
     if (r->read_only.option != RR_READ_ONLY_SAFE || m->context_size == 0)
         return;
-    RR_ASSERT(m->context_size >= READ_CONTEXT_SIZE);
+    RR_ASSERT_SAYS(m->context_size >= READ_CONTEXT_SIZE,
+                   "the read position that node % echoes has % bytes", m->from, m->context_size);
     read_only_record_ack(&r->read_only, m->from, read_only_decode_context(m->context));
     uint32_t count = read_only_advance(&r->read_only, &r->tracker.config);
     for (; count > 0; count--) {

@@ -10,7 +10,7 @@ static uint64_t ask_first_index(const struct raft_log *log)
 {
     uint64_t index = 0;
     int err = log->storage.ops->first_index(log->storage.ctx, &index);
-    RR_ASSERT(err == 0);
+    RR_ASSERT_SAYS(err == 0, "the storage does not tell its first index: error -%", (uint64_t)-err);
     return index;
 }
 
@@ -18,7 +18,7 @@ static uint64_t ask_last_index(const struct raft_log *log)
 {
     uint64_t index = 0;
     int err = log->storage.ops->last_index(log->storage.ctx, &index);
-    RR_ASSERT(err == 0);
+    RR_ASSERT_SAYS(err == 0, "the storage does not tell its last index: error -%", (uint64_t)-err);
     return index;
 }
 
@@ -28,8 +28,8 @@ void raft_log_init(struct raft_log *log, const struct raft_log_options *options)
                              .max_applying_ents_size = options->max_applying_ents_size};
     uint64_t first = ask_first_index(log);
     uint64_t last = ask_last_index(log);
-    RR_ASSERT(first > 0);
-    RR_ASSERT(last + 1 >= first);
+    RR_ASSERT_SAYS(first > 0 && last + 1 >= first,
+                   "the storage begins at index % and ends at index %", first, last);
     unstable_init(&log->unstable, options->outbox, options->events, last + 1);
     log->committed = first - 1;
     log->applying = first - 1;
@@ -53,7 +53,7 @@ struct entry_id raft_log_last_id(const struct raft_log *log)
 {
     struct entry_id id = {.index = raft_log_last_index(log)};
     int err = raft_log_term(log, id.index, &id.term);
-    RR_ASSERT(err == 0);
+    RR_ASSERT_SAYS(err == 0, "the last index, %, has no term: error -%", id.index, (uint64_t)-err);
     return id;
 }
 
@@ -67,7 +67,9 @@ int raft_log_storage_term(const struct raft_log *log, uint64_t index, uint64_t *
         return unstable_maybe_term(&log->unstable, index, term) ? 0 : RR_E_COMPACTED;
     /* The position before the first is known too: that is where the log was compacted. */
     int err = log->storage.ops->term(log->storage.ctx, index, term);
-    RR_ASSERT(err == 0 || err == RR_E_COMPACTED || err == RR_E_UNAVAILABLE);
+    RR_ASSERT_SAYS(err == 0 || err == RR_E_COMPACTED || err == RR_E_UNAVAILABLE,
+                   "the storage does not tell the term at index %: error -%", index,
+                   (uint64_t)-err);
     return err;
 }
 
@@ -125,7 +127,9 @@ void raft_log_append(struct raft_log *log, const struct rr_entry *entries, uint3
     if (count == 0)
         return;
     /* What is committed is never overwritten (leader completeness). */
-    RR_ASSERT(entries[0].index > log->committed);
+    RR_ASSERT_SAYS(entries[0].index > log->committed,
+                   "an entry at index % would overwrite what is committed up to %",
+                   entries[0].index, log->committed);
     unstable_truncate_and_append(&log->unstable, entries, count);
 }
 
@@ -138,9 +142,13 @@ bool raft_log_maybe_append(struct raft_log *log, const struct rr_message *messag
     *last_new = previous.index + message->entry_count;
     uint64_t conflict = raft_log_find_conflict(log, message->entries, message->entry_count);
     if (conflict != 0) {
-        RR_ASSERT(conflict > log->committed);
+        RR_ASSERT_SAYS(conflict > log->committed,
+                       "an entry at index % conflicts with what is committed up to %", conflict,
+                       log->committed);
         uint64_t skip = conflict - (previous.index + 1);
-        RR_ASSERT(skip <= message->entry_count);
+        RR_ASSERT_SAYS(skip <= message->entry_count,
+                       "the conflict at index % lies outside of a message of % entries behind %",
+                       conflict, message->entry_count, previous.index);
         raft_log_append(log, message->entries + skip, message->entry_count - (uint32_t)skip);
     }
     raft_log_commit_to(log, rr_min_u64(message->commit, *last_new));
@@ -151,7 +159,9 @@ void raft_log_commit_to(struct raft_log *log, uint64_t index)
 {
     if (index <= log->committed)
         return;
-    RR_ASSERT(index <= raft_log_last_index(log));
+    RR_ASSERT_SAYS(index <= raft_log_last_index(log),
+                   "commit index % lies beyond the last index, %: was the log damaged or lost?",
+                   index, raft_log_last_index(log));
     log->committed = index;
 }
 
@@ -166,8 +176,8 @@ bool raft_log_maybe_commit(struct raft_log *log, struct entry_id at)
 
 void raft_log_applied_to(struct raft_log *log, uint64_t index, uint64_t size)
 {
-    RR_ASSERT(index <= log->committed);
-    RR_ASSERT(index >= log->applied);
+    RR_ASSERT_SAYS(index >= log->applied && index <= log->committed,
+                   "applied index % is out of range, % to %", index, log->applied, log->committed);
     log->applied = index;
     log->applying = rr_max_u64(log->applying, index);
     log->applying_ents_size -= rr_min_u64(log->applying_ents_size, size);
@@ -220,7 +230,9 @@ uint64_t raft_log_next_committed(struct raft_log *log, bool allow_unstable,
     *out = (struct entry_pieces){.count = 0};
     if (!raft_log_has_next_committed(log, allow_unstable))
         return 0;
-    RR_ASSERT(log->applying_ents_size < log->max_applying_ents_size);
+    RR_ASSERT_SAYS(log->applying_ents_size < log->max_applying_ents_size,
+                   "% bytes of entries are being applied and the limit is %",
+                   log->applying_ents_size, log->max_applying_ents_size);
     uint64_t lo = log->applying + 1;
     uint64_t hi = max_appliable_index(log, allow_unstable) + 1;
     uint64_t max_size = log->max_applying_ents_size - log->applying_ents_size;
@@ -233,7 +245,8 @@ uint64_t raft_log_next_committed(struct raft_log *log, bool allow_unstable,
         log->pending_apply = lo;
         return 0;
     }
-    RR_ASSERT(err == 0);
+    RR_ASSERT_SAYS(err == 0, "committed entries from % to % cannot be read: error -%", lo, hi,
+                   (uint64_t)-err);
     uint64_t size = 0;
     for (int i = 0; i < PIECES_MAX; i++)
         size += raft_log_entries_size(out->piece[i].entries, out->piece[i].count);
@@ -243,8 +256,9 @@ uint64_t raft_log_next_committed(struct raft_log *log, bool allow_unstable,
 void raft_log_accept_applying(struct raft_log *log, uint64_t index, uint64_t size,
                               bool allow_unstable)
 {
-    RR_ASSERT(index <= log->committed);
-    RR_ASSERT(index > log->applying);
+    RR_ASSERT_SAYS(index > log->applying && index <= log->committed,
+                   "applying up to % is out of range, above % up to %", index, log->applying,
+                   log->committed);
     log->applying = index;
     log->applying_ents_size += size;
     /* What did not fit now waits for the acknowledgement of what was handed out. */

@@ -46,7 +46,8 @@ static void decode_change(struct raft *r, const struct rr_entry *entry, struct d
     if (entry->type == RR_ENTRY_CONF_CHANGE) {
         struct rr_conf_change v1;
         err = rr_conf_change_decode(entry->data, entry->size, &v1);
-        RR_ASSERT(err == 0);
+        RR_ASSERT_SAYS(err == 0, "a conf change of % bytes does not decode: error -%", entry->size,
+                       (uint64_t)-err);
         out->v2 = confchange_as_v2(&v1, &out->single);
         return;
     }
@@ -55,7 +56,8 @@ static void decode_change(struct raft *r, const struct rr_entry *entry, struct d
         out->scratch = memory_alloc(&r->allocator, out->scratch_size);
     struct codec_scratch scratch = {.bytes = out->scratch, .cap = out->scratch_size};
     err = rr_conf_change_v2_decode(entry->data, entry->size, &scratch, &out->v2);
-    RR_ASSERT(err == 0);
+    RR_ASSERT_SAYS(err == 0, "a conf change of % bytes does not decode: error -%", entry->size,
+                   (uint64_t)-err);
 }
 
 /* May this change be proposed now? Says why not. */
@@ -137,7 +139,7 @@ void raft_append_empty_entry(struct raft *r)
 
 int raft_handle_proposal(struct raft *r, const struct rr_message *m)
 {
-    RR_ASSERT(m->entry_count > 0);
+    RR_ASSERT_SAYS(m->entry_count > 0, "a proposal of node % has no entries", m->from);
     /* Removed from the configuration, and still leading until somebody takes over. */
     if (!tracker_find(&r->tracker, r->id))
         return RR_E_PROPOSAL_DROPPED;

@@ -29,9 +29,10 @@ bool raft_maybe_send_snapshot(struct raft *r, struct progress *pr)
         EVENT(&r->events, SNAPSHOT_UNAVAILABLE, r->id, pr->id);
         return false;
     }
-    RR_ASSERT(err == 0);
+    RR_ASSERT_SAYS(err == 0, "node %: the storage has no snapshot for node %: error -%", r->id,
+                   pr->id, (uint64_t)-err);
     uint64_t index = snapshot->metadata.index;
-    RR_ASSERT(index != 0);
+    RR_ASSERT_SAYS(index != 0, "node %: the storage's snapshot for node % is empty", r->id, pr->id);
     EVENT(&r->events, SENT_SNAPSHOT, r->id, raft_log_first_index(&r->log), r->log.committed, index,
           snapshot->metadata.term, pr->id, event_pointer(pr));
     progress_become_snapshot(pr, index);

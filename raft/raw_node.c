@@ -173,8 +173,10 @@ int rr_raw_node_propose_batch(struct rr_raw_node *node, const struct rr_entry *e
         return RR_E_INVALID;
     /* Entries that were encoded in advance must have been numbered as they will be. */
     for (uint32_t i = 0; i < count && r->state == RR_STATE_LEADER && entries[i].wire_size; i++) {
-        RR_ASSERT(entries[i].term == r->term);
-        RR_ASSERT(entries[i].index == unstable_end(&r->log.unstable) + i);
+        RR_ASSERT_SAYS(
+            entries[i].term == r->term && entries[i].index == unstable_end(&r->log.unstable) + i,
+            "an entry encoded for term % and index % comes to term % and index %", entries[i].term,
+            entries[i].index, r->term, unstable_end(&r->log.unstable) + i);
     }
     return propose(node, entries, count);
 }

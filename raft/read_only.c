@@ -148,7 +148,9 @@ uint32_t read_only_advance(struct read_only *ro, const struct tracker_config *co
     if (confirmed <= ro->confirmed)
         return 0;
     uint64_t count = confirmed - ro->confirmed;
-    RR_ASSERT(count <= ro->queue.count);
+    RR_ASSERT_SAYS(count <= ro->queue.count,
+                   "read position % is confirmed, the last one that waits is %", confirmed,
+                   ro->confirmed + ro->queue.count);
     ro->confirmed = confirmed;
     return (uint32_t)count;
 }

@@ -166,7 +166,8 @@ static void add_storage_apply(struct raft *r, const struct rr_ready *ready)
 static void prepare_advance(struct rr_raw_node *node, const struct rr_ready *ready)
 {
     struct raft *r = &node->raft;
-    RR_ASSERT(node->advance_box == NULL);
+    RR_ASSERT_SAYS(node->advance_box == NULL,
+                   "node % gives a Ready before Advance of the one before", r->id);
     const struct message_list *waiting = &r->outbox.open->after_append;
     bool has_own = false;
     for (uint32_t i = 0; i < waiting->count; i++) {
@@ -210,7 +211,8 @@ void rr_raw_node_ready(struct rr_raw_node *node, struct rr_ready *ready)
 void rr_raw_node_advance(struct rr_raw_node *node)
 {
     struct raft *r = &node->raft;
-    RR_ASSERT(!r->async_storage_writes);
+    RR_ASSERT_SAYS(!r->async_storage_writes,
+                   "node % is not advanced: it has asynchronous storage writes", r->id);
     struct box *box = node->advance_box;
     if (!box)
         return;

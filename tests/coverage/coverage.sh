@@ -43,7 +43,7 @@ gcov -b -c -t "${counts[@]}" 2>/dev/null | awk -v top="$top/" '
         # An assertion reaches from its name to the parenthesis that closes it.
         is_assertion = depth > 0
         rest = text
-        if (!is_assertion && match(text, /RR_ASSERT(_SLOW)?\(/)) {
+        if (!is_assertion && match(text, /RR_ASSERT(_SLOW|_SAYS)?\(/)) {
             is_assertion = 1
             rest = substr(text, RSTART)
         }

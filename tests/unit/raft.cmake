@@ -4,7 +4,7 @@ rr_test(NAME test_datadriven LABEL fast SOURCES test_datadriven.c LIBS rr_confor
 foreach(room quorum inflights progress confchange unstable memory_storage raft_log)
     rr_test(NAME test_${room} LABEL fast SOURCES test_${room}.c LIBS rr_raft)
 endforeach()
-foreach(story raw_node raft_pending raft_border raft_election raft_replication raft_requests)
+foreach(story raw_node raft_beliefs raft_pending raft_border raft_election raft_replication raft_requests)
     rr_test(NAME test_${story} LABEL fast SOURCES test_${story}.c raft_world.c LIBS rr_raft)
 endforeach()
 # What only mutants of the core showed to be missing (tests/mutants).

@@ -125,6 +125,25 @@ static void test_leaving_drops_only_who_has_no_role(void)
     done(&t);
 }
 
+static void test_who_leaves_and_comes_back_in_one_change_begins_anew(void)
+{
+    struct tracker t = make();
+    CHECK(simple(&t, RR_CONF_CHANGE_ADD_NODE, 1) == NULL);
+    CHECK(simple(&t, RR_CONF_CHANGE_ADD_NODE, 2) == NULL);
+    struct progress *pr = tracker_find(&t, 2);
+    progress_maybe_update(pr, 5);
+    inflights_add(&pr->inflights, &t.allocator, 6, 10);
+    struct rr_conf_change_single both[] = {single(RR_CONF_CHANGE_REMOVE_NODE, 2),
+                                           single(RR_CONF_CHANGE_ADD_NODE, 2)};
+    struct confchange change = {.changes = both, .count = 2, .last_index = 9};
+    CHECK(confchange_simple(&t, &change) == NULL);
+    pr = tracker_find(&t, 2);
+    CHECK_EQ_U64(pr->match, 0);
+    CHECK_EQ_U64(pr->next, 9);
+    CHECK_EQ_U64(pr->inflights.count, 0);
+    done(&t); /* and nothing of the old window is left behind */
+}
+
 static void test_more_members_than_fit_are_refused(void)
 {
     struct tracker t = make();
@@ -258,6 +277,7 @@ int main(void)
     RUN(test_id_zero_and_update_change_nothing);
     RUN(test_joint_demotion_waits_as_learner_next_and_keeps_progress);
     RUN(test_leaving_drops_only_who_has_no_role);
+    RUN(test_who_leaves_and_comes_back_in_one_change_begins_anew);
     RUN(test_more_members_than_fit_are_refused);
     RUN(test_kind_of_v2_changes);
     RUN(test_restore_rebuilds_every_configuration);

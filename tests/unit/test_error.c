@@ -88,6 +88,20 @@ static void test_assert_that_is_broken_calls_the_hook_with_its_expression(void)
     CHECK(rr_assert_set_hook(NULL) == leave);
 }
 
+static void test_assert_with_a_sentence_fills_its_values_in(void)
+{
+    volatile uint64_t three = 3;
+    rr_assert_set_hook(leave);
+    volatile bool left = false;
+    if (setjmp(broken) == 0)
+        RR_ASSERT_SAYS(three > 3, "% of % is not enough", three, UINT64_MAX);
+    else
+        left = true;
+    rr_assert_set_hook(NULL);
+    CHECK(left);
+    CHECK(strcmp(broken_expression, "3 of 18446744073709551615 is not enough") == 0);
+}
+
 static void test_assert_slow_is_checked_only_when_it_is_built_in(void)
 {
     rr_assert_set_hook(leave);
@@ -135,6 +149,7 @@ int main(void)
     RUN(test_assert_that_holds_evaluates_once_and_goes_on);
     RUN(test_assert_that_is_broken_calls_the_hook_with_its_expression);
     RUN(test_assert_that_is_broken_without_a_hook_says_where_and_aborts);
+    RUN(test_assert_with_a_sentence_fills_its_values_in);
     RUN(test_assert_slow_is_checked_only_when_it_is_built_in);
     return 0;
 }
