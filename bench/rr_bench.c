@@ -9,6 +9,7 @@
 #include "bench/local.h"
 #include "bench/options.h"
 #include "bench/run.h"
+#include "io/backend.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -46,6 +47,20 @@ static bool make_dir(const struct bench_options *options, char *dir, size_t cap)
     return true;
 }
 
+/* Where io_uring is refused everything is slower: whoever reads the figures is told first. */
+static void say_backend(void)
+{
+    struct io *io;
+    struct rr_error error;
+    char notice[256];
+    if (io_open_backend(IO_BACKEND_AUTO, &io, notice, sizeof(notice), &error) != 0)
+        return; /* the replicas will say what is wrong */
+    if (notice[0])
+        printf("%s\n\n", notice);
+    fflush(stdout);
+    io_close_backend(io);
+}
+
 static int bench(const struct bench_options *options)
 {
     static struct report report;
@@ -57,6 +72,7 @@ static int bench(const struct bench_options *options)
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    say_backend();
     bool good;
     if (options->command == BENCH_FLOOR) {
         good = run_floor(options, dir);

@@ -4,14 +4,10 @@
  * posix backend: same directory, same cluster, same promises.
  */
 #include "tests/faults/fault_node.h"
+#include "tests/faults/refuse_uring.h"
 #include "tests/unit/check.h"
 
 #include <errno.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,21 +23,6 @@ static void note_line(void *ctx, int level, const char *line)
         snprintf(notice, sizeof(notice), "%s", line);
 }
 
-/* From now on io_uring_setup answers `err` in this process. */
-static void refuse_io_uring(int err)
-{
-    struct sock_filter filter[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)err),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {.len = sizeof(filter) / sizeof(filter[0]), .filter = filter};
-    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-        SKIP("this kernel takes no seccomp filter");
-}
-
 static void check_backend(const struct harness *harness, const char *name)
 {
     for (uint32_t i = 0; i < harness->node_count; i++)
@@ -52,7 +33,8 @@ static void check_backend(const struct harness *harness, const char *name)
 static void run_refused(struct harness *harness, int err)
 {
     struct rr_error error = {0};
-    refuse_io_uring(err);
+    if (!refuse_uring(err))
+        SKIP("this kernel takes no seccomp filter");
     harness->engine_options.backend = RR_BACKEND_URING;
     CHECK(harness_try_open(harness, 0, &error) == RR_E_NOT_SUPPORTED);
     fault_check_sentence(&error, RR_E_NOT_SUPPORTED, (const char *[]){"io_uring", NULL});

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/engine_harness.h"
 
+#include "io/backend.h"
 #include "tests/unit/check.h"
 
 #include <arpa/inet.h>
@@ -16,6 +17,22 @@ void harness_sleep_ms(uint32_t ms)
 {
     struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
     nanosleep(&time, NULL);
+}
+
+enum rr_backend harness_backend_argument(int argc, char **argv)
+{
+    CHECK(argc == 2);
+    if (strcmp(argv[1], "posix") == 0)
+        return RR_BACKEND_POSIX;
+    CHECK(strcmp(argv[1], "uring") == 0);
+    struct io *io;
+    struct rr_error error;
+    int err = io_open_backend(IO_BACKEND_URING, &io, NULL, 0, &error);
+    if (err == RR_E_NOT_SUPPORTED)
+        SKIP(error.message);
+    CHECK(err == 0);
+    io_close_backend(io);
+    return RR_BACKEND_URING;
 }
 
 /* ---- the state machine --------------------------------------------------- */

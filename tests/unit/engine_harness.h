@@ -56,6 +56,9 @@ struct harness {
     struct rr_group_options group_options;
 };
 
+/* The backend that a program's first argument names, uring or posix; skips the test where io_uring
+ * is refused. */
+enum rr_backend harness_backend_argument(int argc, char **argv);
 /* Makes a directory and free ports; opens nothing. */
 void harness_init(struct harness *harness, uint32_t node_count);
 /* A closed node has another address from now on, which is told to everybody who is opened. */

@@ -412,7 +412,7 @@ static void test_backup_of_three_begins_a_new_cluster_of_three(void)
 
 int main(int argc, char **argv)
 {
-    backend = argc > 1 && strcmp(argv[1], "posix") == 0 ? RR_BACKEND_POSIX : RR_BACKEND_URING;
+    backend = harness_backend_argument(argc, argv);
     RUN(test_large_snapshots_bound_the_log_and_bring_the_state_back);
     RUN(test_large_snapshot_of_an_inline_group);
     RUN(test_large_first_state_is_a_file);

@@ -210,8 +210,7 @@ static void test_embedded_calls_on_a_loop_with_a_thread_are_refused(void)
 
 int main(int argc, char **argv)
 {
-    CHECK(argc == 2);
-    backend = strcmp(argv[1], "uring") == 0 ? RR_BACKEND_URING : RR_BACKEND_POSIX;
+    backend = harness_backend_argument(argc, argv);
     RUN(test_embedded_engines_share_the_callers_loop);
     RUN(test_embedded_idle_loop_is_turned_by_its_ticks_alone);
     RUN(test_embedded_proposal_of_another_thread_makes_the_fd_readable);
