@@ -65,7 +65,7 @@ struct rr_group {
     /* The loop's list of groups to be looked at. */
     struct rr_group *next_busy;
     bool is_busy;
-    bool must_snapshot; /* a new member waits for one that knows it */
+    bool must_snapshot;              /* a new member waits for one that knows it */
     bool must_rewrite;               /* the WAL wants its state and tail written again … */
     bool is_large;                   /* … but it stopped, with more than can be written at once */
     struct rr_group_options options; /* resolved; peers are a copy of ours */
@@ -97,10 +97,10 @@ struct rr_group {
     uint64_t refused_since_ns; /* entries are not admitted since; 0: they are */
 
     /* Soft state as last seen. */
-    uint8_t role;     /* enum rr_state */
-    uint64_t lead;    /* who leads; 0: nobody that this node knows, … */
+    uint8_t role;           /* enum rr_state */
+    uint64_t lead;          /* who leads; 0: nobody that this node knows, … */
     uint64_t leaderless_ns; /* … since then */
-    uint64_t applied; /* answered to the core */
+    uint64_t applied;       /* answered to the core */
 
     /* Snapshots. */
     struct rr_conf_state conf_state; /* as of `applied`; arrays in conf_ids */
@@ -151,6 +151,11 @@ bool group_rests(const struct rr_group *group);
 bool group_owes_nothing(const struct rr_group *group);
 /* And nothing running? */
 bool group_is_quiet(const struct rr_group *group);
+/* Is the group, or the engine, about to be closed? */
+static inline bool group_is_ending(const struct rr_group *group)
+{
+    return group->closing || group->engine->phase != ENGINE_RUNNING;
+}
 /* As long as an orderly end may take. */
 uint64_t group_patience_ns(const struct rr_group *group);
 void group_complete(struct rr_group *group, const struct rr_completion *completion);

@@ -18,20 +18,35 @@ static int32_t cause_of(const struct rr_group *group, uint64_t now_ns)
     if (group->error)
         return group->error == RR_E_CLOSED ? 0 : group->error; /* closed is what was asked for */
     bool is_leaderless = group->lead == RR_NONE && now_ns - group->leaderless_ns > patience_ns;
-    return is_leaderless ? RR_E_QUORUM_LOST : 0;
+    return is_leaderless ? RR_E_QUORUM_LOST : snapshots_cause(group);
+}
+
+/* What matters more is named. */
+static uint32_t severity(int32_t cause)
+{
+    switch (cause) {
+    case 0:
+        return 0;
+    case RR_E_SNAPSHOT_TEMPORARILY_UNAVAILABLE:
+    case RR_E_NOT_SUPPORTED:
+        return 1;
+    case RR_E_QUORUM_LOST:
+        return 2;
+    default:
+        return 3;
+    }
 }
 
 void engine_watch_health(struct rr_engine *engine)
 {
     int32_t status = engine->poisoned ? RR_E_POISONED : engine->disk.status;
-    bool is_found = status != 0;
+    bool is_the_disk = status != 0;
     uint64_t whose = 0;
     const struct rr_group *group;
     uint32_t at = 0;
-    while (!is_found && (group = id_map_each(&engine->groups, &at))) {
+    while (!is_the_disk && (group = id_map_each(&engine->groups, &at))) {
         int32_t cause = cause_of(group, engine->now_ns);
-        is_found = cause != 0 && cause != RR_E_QUORUM_LOST;
-        if (!is_found && (cause == 0 || status != 0))
+        if (severity(cause) <= severity(status))
             continue;
         status = cause;
         whose = group->options.group_id;
@@ -51,6 +66,11 @@ static const char *remedy_for(int32_t status)
         return "its leaderships are handed over; it goes on when the disk does";
     case RR_E_NO_SPACE:
         return "its leaderships are handed over; it goes on when there is space";
+    case RR_E_SNAPSHOT_TEMPORARILY_UNAVAILABLE:
+        return "it is damaged or cannot be taken, and is tried again: look at the disk, and at "
+               "snapshot_error in the group's status";
+    case RR_E_NOT_SUPPORTED:
+        return "a member needs a snapshot in a file, and its build knows none: upgrade it";
     case RR_E_QUORUM_LOST:
         return "no leader is heard of: start the other voters, or mend the network to them";
     case RR_E_REMOVED:

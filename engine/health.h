@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Whether this node is well, and if not the one cause that matters most: the disk before a group
- * that stopped, that before one without a leader. The loop looks with its ticks and when a group
- * ends; any thread reads.
+ * that stopped, that before one without a leader, that before one whose snapshots fail. The loop
+ * looks with its ticks and when a group ends; any thread reads.
  */
 #ifndef RR_ENGINE_HEALTH_H
 #define RR_ENGINE_HEALTH_H

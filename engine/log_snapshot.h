@@ -30,6 +30,13 @@ struct log_snapshot {
 /* A copy of `from` and all it points to, with one reference, the caller's. NULL: no memory. */
 struct log_snapshot *log_snapshot_new(const struct log_snapshot *from);
 
+/* Of the state, as it lies in memory or in the file. */
+static inline uint64_t log_snapshot_bytes(const struct log_snapshot *snapshot)
+{
+    return snapshot->kind == LOG_SNAPSHOT_FILE ? snapshot->file.file_bytes
+                                               : snapshot->snapshot.size;
+}
+
 static inline void log_snapshot_get(struct log_snapshot *snapshot)
 {
     rr_block_get(&snapshot->block, 1);

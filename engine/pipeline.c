@@ -166,12 +166,24 @@ static int hold(struct rr_group *group, const struct rr_message *append)
 
 /* ---- releasing responses ------------------------------------------------- */
 
-/* Is the item the state machine's to finish first? Starts that, once the snapshot is durable. */
-static bool waits_for_restore(struct rr_group *group, struct held_response *item)
+/* The newest snapshot that is durable and held something back. */
+static struct log_snapshot *newest_to_restore(struct held_responses *held, uint64_t durable)
+{
+    struct log_snapshot *newest = NULL;
+    for (uint32_t i = 0; i < held->count && held_at(held, i)->seq <= durable; i++)
+        if (held_at(held, i)->restore)
+            newest = held_at(held, i)->restore;
+    return newest;
+}
+
+/* Is the item the state machine's to finish first? Starts that, once the snapshot is durable: of
+ * several the newest, which is what the older ones wait for, too. */
+static bool waits_for_restore(struct rr_group *group, struct held_response *item, uint64_t durable)
 {
     if (RR_LIKELY(!item->restore))
         return false;
-    if (!group_restore(group, item->restore))
+    if (group->applied < item->restore->snapshot.metadata.index &&
+        !group_restore(group, newest_to_restore(&group->held, durable)))
         return true;
     log_snapshot_put(item->restore);
     item->restore = NULL;
@@ -243,7 +255,7 @@ void group_release(struct rr_group *group)
     struct held_responses *held = &group->held;
     uint32_t count = 0;
     while (count < held->count && held_at(held, count)->seq <= durable &&
-           !waits_for_restore(group, held_at(held, count)))
+           !waits_for_restore(group, held_at(held, count), durable))
         count++;
     mark_superseded(group, count);
     while (count-- && !group->error) {

@@ -50,6 +50,7 @@ int snapshot_files_note(struct rr_group *group, uint64_t index)
 
 struct search {
     struct rr_group *group;
+    uint64_t newest; /* of the snapshots that the log knows */
     struct rr_error *error;
     int result;
 };
@@ -68,6 +69,8 @@ static void look_at(void *ctx, const char *name)
         search->result = snapshot_files_note(group, index);
         return;
     }
+    if (kind == SNAPSHOT_NAME_RECEIVED && index > search->newest)
+        return; /* its sender may go on with it; whoever sends another one sweeps it away */
     search->result = file_path_join(path, group->engine->dir, name, search->error);
     if (search->result == 0)
         (void)io->ops->unlink(io, path); /* one that stays is tried again at the next open */
@@ -76,7 +79,9 @@ static void look_at(void *ctx, const char *name)
 int snapshot_files_open(struct rr_group *group, struct rr_error *error)
 {
     struct io *io = group->engine->io;
+    const struct log_cache *log = &group->entry->dormant.log;
     struct search search = {.group = group, .error = error};
+    search.newest = log->chunks ? log->snapshot->snapshot.metadata.index : UINT64_MAX;
     int err = io->ops->list(io, group->engine->dir, look_at, &search);
     if (err != 0)
         return rr_fail(error, RR_E_IO, "%.300s: cannot be listed: %s", group->engine->dir,
@@ -152,7 +157,7 @@ static bool is_second(const struct rr_group *group, uint64_t index)
     const struct snapshot_files *files = &group->snapshots.files;
     uint64_t newest = group->log.snapshot->snapshot.metadata.index, second = 0;
     for (uint32_t i = 0; i < files->count; i++)
-        if (files->indexes[i] < newest)
+        if (files->indexes[i] < newest && files->indexes[i] != files->damaged)
             second = rr_max_u64(second, files->indexes[i]);
     return index == second && index + 1 >= group->log.first;
 }
@@ -174,7 +179,9 @@ static bool is_used(const struct rr_group *group, uint64_t index)
         if (one->snapshot.metadata.index == index)
             return true;
     return index == group->log.snapshot->snapshot.metadata.index || is_second(group, index) ||
-           snapshot_requests_use(group, index) || is_held(&group->held, index) ||
+           snapshot_requests_use(group, index) ||
+           (snapshots->watch.phase != WATCH_IDLE && snapshots->watch.index == index) ||
+           is_held(&group->held, index) ||
            snapshot_streams_is_sending(group->engine->streams, group->options.group_id, index) ||
            (snapshots->restore.snapshot &&
             snapshots->restore.snapshot->snapshot.metadata.index == index);

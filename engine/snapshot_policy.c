@@ -18,14 +18,39 @@
 
 /* ---- what was taken ------------------------------------------------------ */
 
-/* The first entry that stays: also what a node lacks to which an older file is being sent. */
-static uint64_t first_kept(const struct rr_group *group, uint64_t index)
+/* Who was sent a file and is still about to become what it says goes on from there: of those files
+ * the one of the lowest index; UINT64_MAX: none. */
+static uint64_t lowest_awaited(struct rr_group *group)
+{
+    struct group_snapshots *snapshots = &group->snapshots;
+    struct rr_progress_status peers[CONFIG_PEERS_MAX];
+    uint32_t peer_count =
+        snapshots->awaited_count ? rr_raw_node_progress(group->node, peers, CONFIG_PEERS_MAX) : 0;
+    uint64_t lowest = UINT64_MAX;
+    for (uint32_t i = snapshots->awaited_count; i-- > 0;) {
+        struct snapshot_awaited *awaited = &snapshots->awaited[i];
+        bool is_needed = false;
+        for (uint32_t k = 0; k < peer_count && k < CONFIG_PEERS_MAX; k++)
+            is_needed |= peers[k].id == awaited->node && peers[k].match < awaited->index &&
+                         transport_peer_is_up(group->engine->transport, awaited->node);
+        if (is_needed)
+            lowest = rr_min_u64(lowest, awaited->index);
+        else
+            *awaited = snapshots->awaited[--snapshots->awaited_count];
+    }
+    return lowest;
+}
+
+/* The first entry that stays: also what a node lacks to which an older file is being sent, or was
+ * until now. */
+static uint64_t first_kept(struct rr_group *group, uint64_t index)
 {
     uint64_t trailing = group->options.trailing_entries;
     uint64_t sent = snapshot_streams_lowest_sent(group->engine->streams, group->options.group_id);
     uint64_t first = index + 1;
     if (group->snapshots.keeps_no_trail)
         return first;
+    sent = rr_min_u64(sent, lowest_awaited(group));
     if (sent < index)
         first = sent + 1;
     if (trailing)
@@ -60,10 +85,13 @@ static int adopt(struct rr_group *group, struct log_snapshot *snapshot)
 static RR_COLD void note_failure(struct rr_group *group, int result, const char *why)
 {
     struct group_snapshots *snapshots = &group->snapshots;
-    if (snapshots->failure != result && result != RR_E_CANCELED)
+    if (snapshots->failure != result && result != RR_E_CANCELED) {
         engine_log(group->engine, ENGINE_LOG_WARN,
                    "group %llu: no snapshot was taken: %s; the log is not compacted meanwhile",
                    (unsigned long long)group->options.group_id, why);
+        snapshot_tell(group,
+                      &(struct rr_event){.snapshot_step = RR_SNAPSHOT_TAKEN, .status = result});
+    }
     snapshots->failure = result == RR_E_CANCELED ? 0 : result;
     if (snapshots->failure)
         snapshot_requests_fail_waiting(group, result);
@@ -81,7 +109,13 @@ static void finish(struct rr_group *group, uint64_t padded_bytes)
         return;
     }
     snapshots->failure = 0;
+    const struct rr_event taken = {.snapshot_step = RR_SNAPSHOT_TAKEN,
+                                   .index = snapshot->snapshot.metadata.index,
+                                   .term = snapshot->snapshot.metadata.term,
+                                   .bytes = log_snapshot_bytes(snapshot)};
     rc = adopt(group, snapshot);
+    if (rc == 0)
+        snapshot_tell(group, &taken);
     if (rc != 0)
         group_stop(group, rc);
     snapshots->padded_bytes = padded_bytes;
@@ -187,9 +221,11 @@ void group_snapshot_policy(struct rr_group *group)
     group->must_rewrite = false;
     if (wants_rewrite && !has_news(group) && !group->error)
         drop_trail_or_move(group);
-    bool is_ending = group->closing || group->engine->phase != ENGINE_RUNNING;
+    bool is_ending = group_is_ending(group);
     if (is_ending) {
         group->snapshots.take.is_canceled = true;
+        snapshot_restore_give_up(group);
+        snapshot_cancel_transfers(group);
         snapshot_requests_fail(group, RR_E_CLOSED);
     } else if (is_due(group, padded_bytes - group->snapshots.padded_bytes, wants_rewrite) &&
                may_start(group)) {
@@ -197,6 +233,7 @@ void group_snapshot_policy(struct rr_group *group)
     }
     snapshot_take_advance(group);
     snapshot_requests_advance(group);
+    snapshot_watch_advance(group, is_ending);
     snapshot_files_sweep(group);
 }
 
@@ -204,20 +241,20 @@ void group_snapshot_policy(struct rr_group *group)
 
 void snapshot_wind_down(struct rr_group *group)
 {
-    struct snapshot_take *take = &group->snapshots.take;
-    int rc;
-    take->is_canceled = true;
-    if (take->phase == TAKE_ENDED)
-        log_snapshot_put(snapshot_take_finish(group, &rc));
-    snapshot_take_advance(group);
+    snapshot_take_give_up(group);
+    snapshot_restore_give_up(group);
     snapshot_requests_advance(group);
+    snapshot_watch_advance(group, true);
 }
 
 bool snapshots_are_quiet(const struct rr_group *group)
 {
     const struct group_snapshots *snapshots = &group->snapshots;
-    return snapshots->take.phase == TAKE_IDLE && snapshots->restore.phase != RESTORE_RUNNING &&
-           snapshots->files.removals == 0 && !snapshots->requests &&
+    bool is_restoring =
+        snapshots->restore.phase == RESTORE_RUNNING || snapshots->restore.phase == RESTORE_WAITING;
+    return snapshots->take.phase == TAKE_IDLE && !is_restoring &&
+           snapshots->watch.phase == WATCH_IDLE && snapshots->files.removals == 0 &&
+           !snapshots->requests &&
            snapshot_streams_is_idle(group->engine->streams, group->options.group_id);
 }
 
@@ -225,8 +262,8 @@ void snapshots_fini(struct rr_group *group)
 {
     struct group_snapshots *snapshots = &group->snapshots;
     snapshot_take_fini(group);
-    log_snapshot_put(snapshots->restore.snapshot);
-    snapshots->restore.snapshot = NULL;
+    snapshot_restore_fini(group);
+    snapshot_watch_fini(group);
     snapshot_drop_arrived(group);
     snapshot_requests_fini(group);
     snapshot_files_fini(&snapshots->files);

@@ -163,6 +163,8 @@ static bool advance(struct rr_group *group, struct snapshot_request *request)
     }
     if (request->phase != REQUEST_ENDED)
         return false;
+    if (request->result == RR_E_CORRUPT)
+        snapshot_suspect(group, request->index);
     answer(request, request->result);
     return true;
 }

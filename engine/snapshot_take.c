@@ -207,6 +207,16 @@ struct log_snapshot *snapshot_take_finish(struct rr_group *group, int *result)
     return snapshot;
 }
 
+void snapshot_take_give_up(struct rr_group *group)
+{
+    struct snapshot_take *take = &group->snapshots.take;
+    int rc;
+    take->is_canceled = true;
+    if (take->phase == TAKE_ENDED)
+        log_snapshot_put(snapshot_take_finish(group, &rc));
+    snapshot_take_advance(group);
+}
+
 int snapshot_take_now(struct rr_group *group, const struct rr_state_machine *machine,
                       const struct log_snapshot *head, struct rr_error *error)
 {

@@ -45,30 +45,68 @@ static int send_inline(struct rr_group *group, const struct rr_message *message,
     return transport_send(group->engine->transport, group->options.group_id, &whole);
 }
 
+/* Does asking again mend it? */
+static bool is_temporary(int rc)
+{
+    return rc == RR_E_SNAP_OUT_OF_DATE || rc == RR_E_SNAPSHOT_TEMPORARILY_UNAVAILABLE ||
+           rc == RR_E_BUSY || rc == RR_E_CLOSED;
+}
+
+static void tell_sent(struct rr_group *group, const struct snapshot_sent *sent)
+{
+    snapshot_tell(group, &(struct rr_event){.snapshot_step = RR_SNAPSHOT_SENT,
+                                            .node = sent->to,
+                                            .index = sent->index,
+                                            .term = sent->term,
+                                            .status = sent->status,
+                                            .bytes = sent->bytes});
+}
+
 void snapshot_send_message(struct rr_group *group, const struct rr_message *message)
 {
     const struct log_snapshot *snapshot = group->log.snapshot;
-    int rc = RR_E_SNAP_OUT_OF_DATE; /* replaced since the core looked: it will ask again */
+    /* Replaced since the core looked, or nothing is sent any more: it will ask again. */
+    int rc = group_is_ending(group) ? RR_E_CLOSED : RR_E_SNAP_OUT_OF_DATE;
     /* Who is no member as of a snapshot ignores it: there has to be a newer one. */
     bool is_known = membership_is_in(&snapshot->snapshot.metadata.conf_state, message->to);
     bool is_file = snapshot->kind == LOG_SNAPSHOT_FILE;
     group->must_snapshot |= !is_known;
-    if (is_known && snapshot->kind != LOG_SNAPSHOT_NONE &&
+    if (rc != RR_E_CLOSED && is_known && snapshot->kind != LOG_SNAPSHOT_NONE &&
         snapshot->snapshot.metadata.index == message->snapshot->metadata.index)
         rc = is_file ? send_file(group, message, snapshot) : send_inline(group, message, snapshot);
     group->engine->messages_sent += rc == 0;
+    if (rc != 0 && !is_temporary(rc))
+        snapshot_note_unsent(group, message, rc);
     /* What was handed to the message connection counts as sent: if it is lost with it, the probe
      * that follows is rejected and it is sent again. */
     if (rc != 0 || !is_file)
         rr_raw_node_report_snapshot(group->node, message->to, rc != 0);
+    if (rc == 0 && !is_file)
+        tell_sent(group, &(struct snapshot_sent){.to = message->to,
+                                                 .index = snapshot->snapshot.metadata.index,
+                                                 .term = snapshot->snapshot.metadata.term,
+                                                 .bytes = log_snapshot_bytes(snapshot)});
+}
+
+/* The node goes on from there, when its state machine has become what it was sent. */
+static void await(struct rr_group *group, const struct snapshot_sent *sent)
+{
+    struct group_snapshots *snapshots = &group->snapshots;
+    uint32_t i = 0;
+    while (i < snapshots->awaited_count && snapshots->awaited[i].node != sent->to)
+        i++;
+    if (i == RR_ARRAY_SIZE(snapshots->awaited))
+        return;
+    snapshots->awaited_count += i == snapshots->awaited_count;
+    snapshots->awaited[i] = (struct snapshot_awaited){sent->to, sent->index};
 }
 
 static void on_sent(void *ctx, const struct snapshot_sent *sent)
 {
     struct rr_engine *engine = ctx;
     struct rr_group *group = id_map_find(&engine->groups, sent->group);
-    bool is_known = sent->status == RR_E_CANCELED;
-    if (!is_known)
+    bool is_canceled = sent->status == RR_E_CANCELED;
+    if (!is_canceled)
         engine_log(engine, sent->status == 0 ? ENGINE_LOG_INFO : ENGINE_LOG_WARN,
                    "group %llu: the snapshot of index %llu to node %llu: %s; %llu bytes",
                    (unsigned long long)sent->group, (unsigned long long)sent->index,
@@ -77,6 +115,12 @@ static void on_sent(void *ctx, const struct snapshot_sent *sent)
                    (unsigned long long)sent->bytes);
     if (!group || group->error)
         return;
+    if (sent->status == 0)
+        await(group, sent);
+    else if (sent->is_unreadable || sent->status == RR_E_CORRUPT)
+        snapshot_suspect(group, sent->index);
+    if (!is_canceled)
+        tell_sent(group, sent);
     rr_raw_node_report_snapshot(group->node, sent->to, sent->status != 0);
     engine_touch(engine, group);
 }
@@ -137,12 +181,11 @@ void snapshot_drop_arrived(struct rr_group *group)
     }
 }
 
-/* Not while the one before is being restored; nor a file of a name that is about to go. */
+/* Not a file of a name that is about to go. */
 static bool may_receive(const struct rr_group *group, uint64_t index)
 {
-    const struct group_snapshots *snapshots = &group->snapshots;
-    return snapshots->restore.phase == RESTORE_IDLE && snapshots->files.removals == 0 &&
-           !snapshot_files_know(&snapshots->files, index);
+    const struct snapshot_files *files = &group->snapshots.files;
+    return files->removals == 0 && !snapshot_files_know(files, index);
 }
 
 /* Who is as far as that already says so, and needs no file for it: the core looks at nothing else
@@ -151,7 +194,7 @@ static int on_offer(void *ctx, uint64_t from, const struct snapshot_offer *offer
 {
     struct rr_engine *engine = ctx;
     struct rr_group *group = id_map_find(&engine->groups, offer->group);
-    if (!group || group->error)
+    if (!group || group->error || group_is_ending(group))
         return RR_E_NOT_FOUND;
     struct rr_basic_status core;
     rr_raw_node_basic_status(group->node, &core);
@@ -168,6 +211,27 @@ static int on_received(void *ctx, uint64_t from, const struct snapshot_offer *of
     return loop_on_snapshot_file(ctx, from, offer);
 }
 
+static void on_lost(void *ctx, uint64_t from, const struct snapshot_offer *offer, int status)
+{
+    struct rr_engine *engine = ctx;
+    struct rr_group *group = id_map_find(&engine->groups, offer->group);
+    const struct rr_snapshot_metadata *metadata = &offer->message->snapshot->metadata;
+    if (status == RR_E_CANCELED)
+        return;
+    engine_log(engine, ENGINE_LOG_WARN,
+               "group %llu: the snapshot of index %llu from node %llu did not arrive: %s",
+               (unsigned long long)offer->group, (unsigned long long)metadata->index,
+               (unsigned long long)from, rr_err_sentence(status));
+    if (!group)
+        return;
+    snapshot_tell(group, &(struct rr_event){.snapshot_step = RR_SNAPSHOT_RECEIVED,
+                                            .node = from,
+                                            .index = metadata->index,
+                                            .term = metadata->term,
+                                            .status = status,
+                                            .bytes = offer->size});
+}
+
 /* ---- both ---------------------------------------------------------------- */
 
 int snapshot_transfers_open(struct rr_engine *engine, struct rr_error *error)
@@ -181,6 +245,7 @@ int snapshot_transfers_open(struct rr_engine *engine, struct rr_error *error)
         .ctx = engine,
         .on_offer = on_offer,
         .on_received = on_received,
+        .on_lost = on_lost,
         .on_sent = on_sent,
     };
     engine->parts = (struct snapshot_parts){.io = engine->io, .dir = engine->dir};

@@ -148,7 +148,7 @@ static int check_options(const struct snapshot_stream_options *options, struct r
 {
     if (!options->io || !options->transport || !options->part_open || !options->part_write ||
         !options->part_publish || !options->part_close || !options->on_offer ||
-        !options->on_received || !options->on_sent)
+        !options->on_received || !options->on_lost || !options->on_sent)
         return rr_fail(error, RR_E_INVALID, "snapshot streams need all of their functions");
     if (options->sends_max > SNAPSHOT_TRANSFERS_MAX ||
         options->receives_max > SNAPSHOT_TRANSFERS_MAX)
@@ -309,6 +309,7 @@ static void report(struct snapshot_streams *streams, const struct outgoing *outg
                                  .index = outgoing->index,
                                  .term = outgoing->term,
                                  .status = transfer->status,
+                                 .is_unreadable = outgoing->is_unreadable,
                                  .bytes = outgoing->confirmed - outgoing->begun};
     if (transfer->status == 0)
         streams->stats.sends_done++;

@@ -50,6 +50,7 @@ struct snapshot_sent {
     uint64_t to;
     uint64_t index, term; /* of the snapshot */
     int status;           /* 0: the receiver has handed it to its core; else why not */
+    bool is_unreadable;   /* it is this node's file that failed, not the network or the receiver */
     uint64_t bytes;       /* of the file that travelled this time: less than its size if resumed */
 };
 
@@ -85,6 +86,8 @@ struct snapshot_stream_options {
     int (*on_offer)(void *ctx, uint64_t from, const struct snapshot_offer *offer);
     /* The file is published; step offer->message. Borrowed during the call. Nonzero: refused. */
     int (*on_received)(void *ctx, uint64_t from, const struct snapshot_offer *offer);
+    /* One that was taken ended without on_received: `status` says why. */
+    void (*on_lost)(void *ctx, uint64_t from, const struct snapshot_offer *offer, int status);
     /* Exactly once per accepted snapshot_streams_send, never from within it. A failure is told no
      * sooner than SNAPSHOT_PACE_NS after it was asked for, since whoever hears of it tries again.
      */

@@ -69,6 +69,7 @@ struct outgoing {
     uint64_t report_ns; /* a failure is not told before */
     char *path;
     int file;                   /* opened by the first job; -1 */
+    bool is_unreadable;         /* it failed there */
     uint64_t begun;             /* offset at which this attempt began */
     uint64_t asked;             /* below it the file was read or is being read */
     uint64_t confirmed;         /* the receiver has the bytes below it */

@@ -330,10 +330,14 @@ static void take_result(struct incoming *incoming, int err)
 static void become_free(struct incoming *incoming)
 {
     struct snapshot_streams *streams = incoming->transfer.streams;
+    const struct snapshot_stream_options *options = &streams->options;
     if (incoming->is_published && incoming->transfer.status == 0)
         streams->stats.receives_done++;
     else if (incoming->is_taken)
         streams->stats.receives_failed++;
+    if (incoming->is_taken && !incoming->is_published)
+        options->on_lost(options->ctx, incoming->from, &incoming->offer,
+                         incoming->answer ? incoming->answer : incoming->transfer.status);
     incoming_fini(incoming);
 }
 

@@ -241,6 +241,7 @@ void outgoing_receive(struct outgoing *outgoing)
     struct transfer *transfer = &outgoing->transfer;
     int err;
     if (transfer_take_result(transfer, &err)) {
+        outgoing->is_unreadable = err != 0 && !transfer->is_ending;
         if (err != 0)
             transfer_end(transfer, err);
         else

@@ -49,6 +49,8 @@ static int machine_read(void *ctx, void *context, uint8_t *buf, size_t cap, size
 {
     struct sim_node *node = ctx;
     CHECK(context == ctx);
+    if (node->fails_to_read)
+        return -1;
     for (*size = 0; *size < cap && node->read_bytes < node->cluster->state_bytes; ++*size)
         buf[*size] = byte_at(node->read_bytes++);
     return 0;

@@ -23,7 +23,7 @@ struct sim_node {
     struct rr_group *group;
     /* The state machine: how many entries it applied, and the last one's index. */
     uint64_t applied_count, applied_index;
-    bool fails_to_apply;
+    bool fails_to_apply, fails_to_read;  /* its entries; its state, for a snapshot */
     uint64_t read_bytes, restored_bytes; /* of its state, by the snapshot in hand */
     uint32_t restores;                   /* snapshots that it has become */
     uint64_t twist;                      /* what its hash differs by from a right one */

@@ -181,6 +181,14 @@ static int on_received(void *ctx, uint64_t from, const struct snapshot_offer *of
     return node->received_result;
 }
 
+static void on_lost(void *ctx, uint64_t from, const struct snapshot_offer *offer, int status)
+{
+    struct stream_node *node = ctx;
+    CHECK(offer->message->from == from && status < 0);
+    node->lost++;
+    node->lost_status = status;
+}
+
 static void on_sent(void *ctx, const struct snapshot_sent *sent)
 {
     struct stream_node *node = ctx;
@@ -239,6 +247,7 @@ void stream_node_boot(struct stream_node *node)
     streams.part_close = part_close;
     streams.on_offer = on_offer;
     streams.on_received = on_received;
+    streams.on_lost = on_lost;
     streams.on_sent = on_sent;
     CHECK(snapshot_streams_open(&streams, &node->streams, NULL) == 0);
     CHECK(node->io->ops->start(node->io, turn, node) == 0);

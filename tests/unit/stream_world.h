@@ -38,7 +38,8 @@ struct stream_node {
     uint64_t heard_ns[STREAM_NODES_MAX];   /* when the last one came */
     uint64_t longest_ns;                   /* between two of one node, since stream_world_forget */
     int offer_result, received_result;     /* what the callbacks say */
-    uint32_t offers, received;             /* how often they were called */
+    uint32_t offers, received, lost;       /* how often they were called */
+    int lost_status;                       /* and what the last on_lost said */
     struct snapshot_sent sent[STREAM_SENT_MAX];
     uint32_t sent_count;
     struct snapshot_parts parts;

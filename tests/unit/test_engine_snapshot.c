@@ -147,7 +147,7 @@ static void test_entries_alone_are_a_reason(void)
 static void test_leftovers_are_removed_at_open(void)
 {
     static const char *const names[] = {"snap-0000000000000001-0000000000000999.part",
-                                        "snap-0000000000000001-0000000000000998.recv",
+                                        "snap-0000000000000001-0000000000000001.recv",
                                         "snap-0000000000000001-0000000000ffffff",
                                         "snap-0000000000000002-0000000000000003"};
     struct harness harness;

@@ -16,7 +16,7 @@
 static struct {
     uint8_t file[FILE_SIZE];
     uint64_t written;
-    uint32_t opens, writes, closes, received;
+    uint32_t opens, writes, closes, received, lost;
     bool was_kept;
 } part;
 
@@ -70,6 +70,13 @@ static int on_received(void *ctx, uint64_t from, const struct snapshot_offer *of
     return 0;
 }
 
+static void on_lost(void *ctx, uint64_t from, const struct snapshot_offer *offer, int status)
+{
+    (void)ctx, (void)from;
+    CHECK(offer->group == 5 && status < 0);
+    part.lost++;
+}
+
 static void on_sent(void *ctx, const struct snapshot_sent *sent)
 {
     (void)ctx, (void)sent;
@@ -93,6 +100,7 @@ static void start(void)
                                               .part_close = part_close,
                                               .on_offer = on_offer,
                                               .on_received = on_received,
+                                              .on_lost = on_lost,
                                               .on_sent = on_sent};
     CHECK(snapshot_streams_open(&options, &world.nodes[0].streams, NULL) == 0);
     /* Node 2 is known by its message connection. */
@@ -112,6 +120,7 @@ static struct snapshot_stream_stats streams(void)
 static void finish(void)
 {
     world_pass(&world, 11000 * MS);
+    CHECK(part.opens == part.received + part.lost); /* each has one end */
     CHECK(part.opens == part.closes && streams().receiving == 0 && streams().window_bytes == 0);
     CHECK(world_stats(&world, 0).strangers == 0);
     world_close(&world);

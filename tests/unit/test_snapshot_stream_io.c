@@ -65,6 +65,11 @@ static int on_received(void *ctx, uint64_t from, const struct snapshot_offer *of
     return 0;
 }
 
+static void on_lost(void *ctx, uint64_t from, const struct snapshot_offer *offer, int status)
+{
+    (void)ctx, (void)from, (void)offer, (void)status;
+}
+
 static void on_sent(void *ctx, const struct snapshot_sent *sent)
 {
     struct station *station = ctx;
@@ -136,6 +141,7 @@ static void open_station(uint32_t i, uint64_t boot, uint16_t port)
         .ctx = station,
         .on_offer = on_offer,
         .on_received = on_received,
+        .on_lost = on_lost,
         .on_sent = on_sent,
     };
     station->parts = (struct snapshot_parts){.io = station->io, .dir = directory};

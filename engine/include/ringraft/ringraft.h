@@ -136,6 +136,9 @@ enum rr_event_kind {
     RR_EVENT_LEADER = 1,
     /* A change of members, at `index`, is in effect here: see the status. */
     RR_EVENT_CONFIGURATION = 2,
+    /* A snapshot of the group, of `index` and so many `bytes`: see snapshot_step. status: 0, or why
+     * not, and then nothing of it counts. */
+    RR_EVENT_SNAPSHOT = 3,
     /* The disk of the log. status: RR_E_STALLED, RR_E_NO_SPACE (leaders hand over; ends by itself:
      * 0), RR_E_POISONED (ends with the process). */
     RR_EVENT_DISK = 4,
@@ -146,12 +149,27 @@ enum rr_event_kind {
     RR_EVENT_REMOVED = 6,
 };
 
+enum rr_snapshot_step {
+    /* Taken on this node; while it fails for one reason it is told once. */
+    RR_SNAPSHOT_TAKEN = 1,
+    /* Sent to `node`, which has given it to its core; a small one: handed to the connection. */
+    RR_SNAPSHOT_SENT = 2,
+    /* Received from `node`, and what was received did not become a whole file here. */
+    RR_SNAPSHOT_RECEIVED = 3,
+    /* The state machine has become it. */
+    RR_SNAPSHOT_INSTALLED = 4,
+    /* The file of the newest one is damaged; another is taken in its place. */
+    RR_SNAPSHOT_LOST = 5,
+};
+
 struct rr_event {
     size_t size;
     enum rr_event_kind kind;
     uint64_t group, node, term, index;
-    int32_t status;   /* an enum rr_err where something is wrong, or 0 */
-    const char *text; /* a sentence for humans, valid during the call; may be NULL */
+    int32_t status;         /* an enum rr_err where something is wrong, or 0 */
+    const char *text;       /* a sentence for humans, valid during the call; may be NULL */
+    uint64_t bytes;         /* of a snapshot, as it lies in the file */
+    uint32_t snapshot_step; /* enum rr_snapshot_step */
 };
 
 /* Zero means the default (engine/config.c has the table). */
@@ -207,7 +225,9 @@ struct rr_health {
     size_t size;
     /* 0: well. The disk: RR_E_POISONED, RR_E_STALLED, RR_E_NO_SPACE. A group that stopped:
      * RR_E_STATE_MACHINE, RR_E_DIVERGED, RR_E_REMOVED, RR_E_CORRUPT, RR_E_INSTANCE… A group that
-     * heard of no leader for more than three election timeouts: RR_E_QUORUM_LOST. */
+     * heard of no leader for more than three election timeouts: RR_E_QUORUM_LOST. One whose
+     * snapshot is damaged or cannot be taken: RR_E_SNAPSHOT_TEMPORARILY_UNAVAILABLE; that leads a
+     * member whose build cannot receive the snapshot that it needs: RR_E_NOT_SUPPORTED. */
     int32_t status;
     uint64_t group; /* whose it is; 0: the node's */
     char text[248];
@@ -261,9 +281,9 @@ struct rr_group_options {
      * this file, which rr_backup wrote, its index and term included; the members are `peers`. Every
      * initial voter is opened with the same file. */
     const char *restore_from;
-    uint64_t trailing_entries;   /* kept of the log before a snapshot, for who is behind; 0: the
+    uint64_t trailing_entries; /* kept of the log before a snapshot, for who is behind; 0: the
                                     last quarter of what was logged for it */
-    bool apply_inline;           /* the state machine is cheap: apply on the loop */
+    bool apply_inline;         /* the state machine is cheap: apply on the loop */
     /* A leader that a quorum confirmed answers the reads of the next half election timeout without
      * asking again. Sound only if no voter's monotonic clock runs as much as twice as fast as
      * another's, and if every node of the group is opened with it: a node then grants no vote for
@@ -448,7 +468,7 @@ struct rr_group_status {
         uint64_t node, match, next;
         uint8_t state; /* enum rr_progress_state */
         bool active, connected;
-        int32_t refusal; /* why the peer refuses this node or is refused, or 0 */
+        int32_t refusal;  /* why the peer refuses this node or is refused, or 0 */
         uint8_t role;     /* enum rr_member_role */
         char address[23]; /* "": not known */
     } peers[31];          /* the members as of `applied`, this node included */
