@@ -26,18 +26,22 @@ struct fake_end {
     bool is_open;
     bool is_stalled;  /* takes no more bytes from the other end: a closed window */
     bool is_canceled; /* the ops in flight complete with -ECANCELED */
+    bool has_sent;    /* `writing` did what it does, and is held: … */
+    int64_t sent;     /* … its result, … */
+    uint32_t crc;     /* … and what its buffers held */
 };
 
 struct fake_net {
     struct fake_end ends[FAKE_ENDS_MAX]; /* fds from 1 on */
     int end_count;
-    int open_count;      /* ends now open: to see leaks of descriptors */
-    int socket_failures; /* so many next io_sockets and accepts fail with -EMFILE */
-    bool loses_connects; /* the first packets of connections */
-    size_t recv_max;     /* bytes one receive gets at most */
-    size_t send_max;     /* bytes one send takes at most */
-    bool holds_jobs;     /* no worker does anything: a disk that hangs */
-    struct io_job *jobs; /* posted, of all machines, oldest first */
+    int open_count;         /* ends now open: to see leaks of descriptors */
+    int socket_failures;    /* so many next io_sockets and accepts fail with -EMFILE */
+    bool loses_connects;    /* the first packets of connections */
+    size_t recv_max;        /* bytes one receive gets at most */
+    size_t send_max;        /* bytes one send takes at most */
+    bool holds_jobs;        /* no worker does anything: a disk that hangs */
+    struct io *holds_sends; /* of this machine: their bytes arrive, their completions do not come */
+    struct io_job *jobs;    /* posted, of all machines, oldest first */
     struct io_job **last_job;
     uint64_t now_ns;
     uint64_t random;

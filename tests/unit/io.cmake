@@ -24,6 +24,7 @@ rr_test(NAME test_transport_accept LABEL fast SOURCES test_transport_accept.c tr
 rr_test(NAME test_transport_recv LABEL fast SOURCES test_transport_recv.c transport_world.c fake_net.c LIBS rr_transport)
 rr_test(NAME test_transport_peers LABEL fast SOURCES test_transport_peers.c transport_world.c fake_net.c LIBS rr_transport)
 rr_test(NAME test_snapshot_wire LABEL fast SOURCES test_snapshot_wire.c LIBS rr_transport)
+rr_test(NAME test_snapshot_send LABEL fast SOURCES test_snapshot_send.c transport_world.c fake_net.c LIBS rr_transport)
 rr_test(NAME test_snapshot_garbage LABEL fast SOURCES test_snapshot_garbage.c transport_world.c fake_net.c LIBS rr_transport)
 rr_test(NAME test_snapshot_stream LABEL fast SOURCES test_snapshot_stream.c stream_world.c LIBS rr_transport rr_wal rr_sim TIMEOUT 300)
 rr_test(NAME test_transport_send LABEL fast SOURCES test_transport_send.c transport_world.c fake_net.c LIBS rr_transport)
