@@ -117,15 +117,49 @@ static void batch_done(struct io_job *job)
     apply->options.came_back(apply);
 }
 
-void apply_post(struct apply *apply, struct io_job *job)
+static void start_job(struct apply *apply, struct io_job *job)
 {
-    apply->running++;
     if (!apply->options.is_inline) {
         apply->options.io->ops->worker_post(apply->options.worker, job);
         return;
     }
     job->run(job);
     job->done(job);
+}
+
+/* Those that wait go to the worker, while it has fewer than `count`. */
+static void start_waiting(struct apply *apply, uint32_t count)
+{
+    while (apply->waiting_first && apply->out_count < count) {
+        struct apply_batch *batch = apply->waiting_first;
+        apply->waiting_first = batch->next;
+        apply->out_count++;
+        start_job(apply, &batch->job);
+    }
+}
+
+static void hand_over(struct apply *apply, struct apply_batch *batch)
+{
+    batch->next = NULL;
+    if (apply->waiting_first)
+        apply->waiting_last->next = batch;
+    else
+        apply->waiting_first = batch;
+    apply->waiting_last = batch;
+    apply->running++;
+    start_waiting(apply, APPLY_BATCHES_OUT);
+}
+
+void apply_start_all(struct apply *apply)
+{
+    start_waiting(apply, UINT32_MAX);
+}
+
+void apply_post(struct apply *apply, struct io_job *job)
+{
+    apply_start_all(apply); /* they come before it */
+    apply->running++;
+    start_job(apply, job);
 }
 
 void apply_posted_done(struct apply *apply)
@@ -168,16 +202,26 @@ static void batch_add(struct apply_batch *batch, struct outcomes *outcomes,
     }
 }
 
-/* How many of the entries from `index` on may be applied together: a hash is due behind the last.
- */
-static uint32_t entries_together(const struct apply *apply, uint64_t index, uint32_t count)
+/* How many of the entries from `index` on go into a batch with room for `room`: a hash is due
+ * behind the last. */
+static uint32_t entries_together(const struct apply *apply, uint64_t index, uint32_t count,
+                                 uint32_t room)
 {
     uint64_t every = apply->options.hash_entries;
-    uint32_t most = count < APPLY_BATCH_ENTRIES ? count : APPLY_BATCH_ENTRIES;
+    uint32_t most = count < room ? count : room;
     if (RR_LIKELY(every == 0))
         return most;
     uint64_t left = every - (index - 1) % every;
     return left < most ? (uint32_t)left : most;
+}
+
+/* The batch that more entries may be added to, or NULL. */
+static struct apply_batch *open_batch(const struct apply *apply)
+{
+    struct apply_batch *batch = apply->waiting_first ? apply->waiting_last : NULL;
+    bool is_open = batch && batch->entry_count > 0 && batch->entry_count < APPLY_BATCH_ENTRIES &&
+                   !batch->takes_hash;
+    return is_open ? batch : NULL;
 }
 
 int apply_entries(struct apply *apply, struct outcomes *outcomes, const struct rr_entry *entries,
@@ -185,10 +229,12 @@ int apply_entries(struct apply *apply, struct outcomes *outcomes, const struct r
 {
     apply_flush(apply);
     while (count) {
-        struct apply_batch *batch = batch_new(apply);
+        struct apply_batch *added_to = open_batch(apply);
+        struct apply_batch *batch = added_to ? added_to : batch_new(apply);
         if (!batch)
             return RR_E_NO_MEMORY;
-        uint32_t n = entries_together(apply, entries->index, count);
+        uint32_t n = entries_together(apply, entries->index, count,
+                                      APPLY_BATCH_ENTRIES - batch->entry_count);
         for (uint32_t i = 0; i < n; i++) {
             RR_ASSERT(entries[i].index == apply->submitted_index + 1);
             apply->submitted_index++;
@@ -198,7 +244,8 @@ int apply_entries(struct apply *apply, struct outcomes *outcomes, const struct r
         count -= n;
         uint64_t every = apply->options.hash_entries;
         batch->takes_hash = every && apply->submitted_index % every == 0;
-        apply_post(apply, &batch->job);
+        if (!added_to)
+            hand_over(apply, batch);
     }
     return 0;
 }
@@ -220,7 +267,7 @@ void apply_flush(struct apply *apply)
     if (!batch)
         return;
     apply->lone = NULL;
-    apply_post(apply, &batch->job);
+    hand_over(apply, batch);
 }
 
 struct apply_batch *apply_take_done(struct apply *apply)
@@ -231,8 +278,10 @@ struct apply_batch *apply_take_done(struct apply *apply)
     apply->done_first = batch->next;
     if (!apply->done_first)
         apply->done_last = NULL;
-    apply_posted_done(apply);
     apply->completed_count += batch->completion_count;
+    apply->out_count--;
+    start_waiting(apply, APPLY_BATCHES_OUT);
+    apply_posted_done(apply);
     return batch;
 }
 

@@ -9,11 +9,13 @@
  * changes, answer to  ◀─done── the core, references dropped
  *
  * Everything for the worker goes through one first-in-first-out: batches, lone completions,
- * snapshots, restores. How much waits is bounded by the core, which withholds committed entries
- * while max_committed_bytes_per_ready of them are unanswered, and by the outcomes' ring. Failure
- * path: an error of the state machine, or an envelope of an unknown version, stops the stage: the
- * rest of the batch and all later ones are not applied, their proposals get RR_E_UNKNOWN_OUTCOME,
- * and the group stops.
+ * snapshots, restores. The worker has a few batches at a time; what is committed meanwhile is added
+ * to those that wait, so that a slow state machine gets large batches, and few of them exist,
+ * however small the entries. How much waits is bounded by the core, which withholds committed
+ * entries while max_committed_bytes_per_ready of them are unanswered, and by the outcomes' ring.
+ * Failure path: an error of the state machine, or an envelope of an unknown version, stops the
+ * stage: the rest of the batch and all later ones are not applied, their proposals get
+ * RR_E_UNKNOWN_OUTCOME, and the group stops.
  */
 #ifndef RR_ENGINE_APPLY_H
 #define RR_ENGINE_APPLY_H
@@ -25,7 +27,9 @@
 #include <ringraft/ringraft.h>
 
 #define APPLY_BATCH_ENTRIES 1024u
-#define APPLY_BATCHES_KEPT  8u /* in the pool */
+#define APPLY_BATCHES_OUT   8u /* that the worker has at a time */
+/* In the pool: those, and what a megabyte of entries of 128 bytes takes besides. */
+#define APPLY_BATCHES_KEPT (APPLY_BATCHES_OUT + 8u)
 
 /* The first byte of every non-empty normal entry. */
 #define APPLY_ENVELOPE_USER 0u
@@ -36,7 +40,7 @@ struct apply;
 struct apply_batch {
     struct io_job job;
     struct apply *apply;
-    struct apply_batch *next; /* pool, or list of done */
+    struct apply_batch *next; /* pool, or list of those that wait or are done */
     uint32_t entry_count;
     uint32_t block_count;
     uint32_t completion_count;
@@ -67,8 +71,10 @@ struct apply {
     struct apply_batch *pool;
     uint32_t pool_count;
     struct apply_batch *done_first, *done_last;
-    struct apply_batch *lone; /* completions being collected */
-    uint32_t running;         /* batches and other jobs not yet taken back */
+    struct apply_batch *waiting_first, *waiting_last; /* not yet with the worker */
+    struct apply_batch *lone;                         /* completions being collected */
+    uint32_t running;         /* batches and other jobs handed over and not yet taken back … */
+    uint32_t out_count;       /* … of them batches that the worker has */
     uint64_t submitted_index; /* the last entry handed over */
     uint64_t completed_count; /* completions delivered, as of the last done batch */
     uint64_t batch_allocations;
@@ -92,6 +98,9 @@ int apply_entries(struct apply *apply, struct outcomes *outcomes, const struct r
 int apply_complete(struct apply *apply, const struct rr_completion *completion);
 /* Hands collected completions over. */
 void apply_flush(struct apply *apply);
+/* What waits goes to the worker now, all of it: because something comes behind it, or the worker is
+ * about to end. */
+void apply_start_all(struct apply *apply);
 /* Another job for the stage (snapshot, restore), in its order. */
 void apply_post(struct apply *apply, struct io_job *job);
 /* The job's done must call this. */

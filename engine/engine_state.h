@@ -73,6 +73,7 @@ struct rr_engine {
     struct health health;
     uint64_t messages_sent;
     uint64_t messages_received;
+    uint64_t received_bytes; /* of entries, in this turn */
 };
 
 /* ---- loop.c -------------------------------------------------------------- */

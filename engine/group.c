@@ -72,6 +72,7 @@ static int start_worker(struct rr_group *group)
 void group_stop_worker(struct rr_group *group)
 {
     struct io *io = group->engine->io;
+    apply_start_all(&group->apply);
     if (group->apply.options.worker)
         io->ops->worker_free(group->apply.options.worker);
     group->apply.options.worker = NULL;

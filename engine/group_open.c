@@ -205,6 +205,16 @@ static uint64_t inflight_bytes_of(const struct rr_group *group)
     return rr_max_u64(window, group->options.max_size_per_msg);
 }
 
+/* How much may wait for the state machine: what it keeps in memory must leave room for what is
+ * logged meanwhile. */
+static uint64_t apply_bytes_of(const struct rr_group *group)
+{
+    const struct rr_group_options *options = &group->options;
+    uint64_t wanted =
+        rr_min_u64(options->max_committed_bytes_per_ready, options->apply_backlog_bytes);
+    return rr_min_u64(wanted, group->engine->options.log_cache_bytes / 2);
+}
+
 static int start_core(struct rr_group *group, struct rr_error *error)
 {
     const struct rr_group_options *options = &group->options;
@@ -218,8 +228,7 @@ static int start_core(struct rr_group *group, struct rr_error *error)
         .storage = log_cache_storage(&group->log),
         .applied = group->applied,
         .max_size_per_msg = options->max_size_per_msg,
-        .max_committed_size_per_ready =
-            rr_min_u64(options->max_committed_bytes_per_ready, options->apply_backlog_bytes),
+        .max_committed_size_per_ready = apply_bytes_of(group),
         .max_uncommitted_entries_size = options->max_uncommitted_bytes,
         .max_inflight_msgs = (int32_t)options->max_inflight_msgs,
         .max_inflight_bytes = inflight_bytes_of(group),

@@ -10,10 +10,18 @@
 
 #include "engine/engine_state.h"
 
+/* Do `bytes` more of entries fit into the log's part of memory_bytes_max? With them goes what else
+ * a turn stages, into two blocks at most. */
+static inline bool logs_have_room(const struct rr_engine *engine, uint64_t bytes)
+{
+    uint64_t taken = memory_of_log(&engine->log_memory, engine->wal);
+    return taken + bytes + 2ull * wal_block_size(engine->wal) <= engine->memory.log_max;
+}
+
 static inline bool logs_are_too_large(const struct rr_engine *engine)
 {
     return log_memory_bytes(&engine->log_memory) > engine->options.log_cache_bytes ||
-           memory_of_log(&engine->log_memory, engine->wal) > engine->memory.log_max;
+           !logs_have_room(engine, engine->options.wal_write_bytes_max);
 }
 
 /* Loop thread, not within a call of the core. */

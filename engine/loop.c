@@ -18,6 +18,7 @@
 #include "engine/log_trim.h"
 
 #include "proto/base.h"
+#include "proto/codec.h"
 
 /* ---- inbound messages ---------------------------------------------------- */
 
@@ -58,13 +59,40 @@ static bool is_acceptable(const struct rr_message *message)
                                             message->context_size <= WAL_GROUP_DATA_MAX);
 }
 
-/* May entries from a leader be logged? Not without room on the disk: they are refused before
- * anything of them is acknowledged. Over its budget the log takes them only if nothing here can
- * make room: what is committed will be snapshotted and go, however slow the state machine is; an
- * uncommitted tail can only be committed or truncated by what comes. */
-static bool may_log_received(const struct rr_group *group)
+static uint64_t entry_bytes(const struct rr_message *message)
+{
+    const struct rr_entry *first = &message->entries[0], *last = first + message->entry_count - 1;
+    uint64_t bytes = 0;
+    if (RR_LIKELY(first->wire_size && last->wire_size)) /* they lie one behind the other */
+        return (uint64_t)(last->data + last->size - rr_entry_wire(first));
+    for (uint32_t i = 0; i < message->entry_count; i++)
+        bytes += rr_entry_wire_size(&message->entries[i]);
+    return bytes;
+}
+
+/* Is there memory for a leader's entries, and those that came before them in this turn? What
+ * hinders it (writes that the disk has not finished, batches that the state machine has not
+ * applied) goes by itself; one message is taken when nothing else is left. */
+static bool has_memory_for(struct rr_engine *engine, const struct rr_message *message)
+{
+    engine->received_bytes += entry_bytes(message);
+    uint64_t bytes = rr_min_u64(engine->received_bytes, engine->memory.log_max / 4);
+    if (RR_LIKELY(logs_have_room(engine, bytes)))
+        return true;
+    logs_trim(engine);
+    return logs_have_room(engine, bytes);
+}
+
+/* May entries from a leader be logged? Not without room in memory or on the disk: they are refused
+ * before anything of them is acknowledged, and the leader probes with its next heartbeat. Over its
+ * budget the log takes them only if nothing here can make room: what is committed will be
+ * snapshotted and go, however slow the state machine is; an uncommitted tail can only be committed
+ * or truncated by what comes. */
+static bool may_log_received(const struct rr_group *group, const struct rr_message *message)
 {
     struct wal *wal = group->engine->wal;
+    if (RR_UNLIKELY(!has_memory_for(group->engine, message)))
+        return false;
     bool can_compact = group->snapshots.failure == 0 &&
                        group->staged.commit > group->log.snapshot->snapshot.metadata.index;
     if (RR_UNLIKELY(can_compact && wal_admits_proposals(wal) != 0))
@@ -120,7 +148,7 @@ static int take_message(struct rr_group *group, uint64_t from, const struct rr_m
     /* What is left of a refused append is a MsgApp that offers no entries; its commit may be what
      * makes room. */
     struct rr_message offered = *message;
-    if (offered.type == RR_MSG_APP && offered.entry_count && !may_log_received(group))
+    if (offered.type == RR_MSG_APP && offered.entry_count && !may_log_received(group, message))
         offered.entry_count = 0;
     if (RR_UNLIKELY(message->type == RR_MSG_SNAP) && snapshot_arrives(group, message, offer) != 0)
         return 0;                                  /* as if it was lost */
@@ -388,6 +416,7 @@ bool loop_turn(void *ctx, uint64_t now_ns, uint64_t *deadline_ns)
 {
     struct rr_engine *engine = ctx;
     engine->now_ns = now_ns;
+    engine->received_bytes = 0;
     touch_called(engine); /* before a command can end a group that was called */
     run_commands(engine);
     transport_receive(engine->transport, now_ns);

@@ -143,7 +143,7 @@ static int rewrite(struct dormant *dormant, uint64_t id, struct wal *wal)
         rc = log_rewrite(log, id, &dormant->hard_state, wal);
     }
     dormant->is_large = rc == RR_E_TOO_LARGE;
-    if (!dormant->is_large || !wal_wants_move(wal))
+    if (!dormant->is_large || !wal_wants_move(wal, id))
         return dormant->is_large ? 0 : rc;
     rc = log_stage_state(log, id, &dormant->hard_state, wal);
     if (rc == 0)

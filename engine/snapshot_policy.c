@@ -140,7 +140,7 @@ bool group_rewrite(struct rr_group *group)
 void group_move_log(struct rr_group *group)
 {
     struct wal *wal = group->engine->wal;
-    if (!wal_wants_move(wal))
+    if (!wal_wants_move(wal, group->options.group_id))
         return;
     int rc = group_stage_state(group);
     if (rc == 0)

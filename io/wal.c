@@ -199,6 +199,11 @@ uint64_t wal_block_bytes(const struct wal *wal)
     return log_block_pool_referenced_bytes(wal->pool);
 }
 
+uint32_t wal_block_size(const struct wal *wal)
+{
+    return log_block_pool_block_bytes(wal->pool);
+}
+
 uint64_t wal_group_bytes(const struct wal *wal, uint64_t group)
 {
     uint32_t place = wal_live_find(&wal->live, group);

@@ -180,9 +180,10 @@ uint32_t wal_tail_bytes_max(const struct wal *wal); /* 1 MiB, less with tiny seg
 int wal_rewrite_tail(struct wal *wal, uint64_t group, const struct rr_entry *entries,
                      uint32_t count, uint64_t commit, struct rr_entry *staged);
 
-/* Is it time to move a group, however large, and is none being moved? Then the log needs the room:
- * it takes half of wal_bytes_max, and a quarter of that at least is dead. */
-bool wal_wants_move(const struct wal *wal);
+/* Is it time to move a group, and is none being moved? One that holds no more than
+ * wal_tail_bytes_max (and left the engine's memory) always; a larger one when the log needs the
+ * room: it takes half of wal_bytes_max, and a quarter of that at least is dead. */
+bool wal_wants_move(const struct wal *wal, uint64_t group);
 /* If so, and after wal_append_state: all of the group's entries are written again, a piece of 64
  * KiB at a time. Whatever else is staged of the group meanwhile ends that, without loss. */
 void wal_move_start(struct wal *wal, uint64_t group);
@@ -194,6 +195,8 @@ bool wal_run_crc(const struct rr_block *block, const uint8_t *bytes, uint32_t si
 /* Memory of the log's bytes that somebody refers to: blocks being filled or written, and all whose
  * references the engine keeps. */
 uint64_t wal_block_bytes(const struct wal *wal);
+/* Of one such block, unless a single entry needs a larger one. */
+uint32_t wal_block_size(const struct wal *wal);
 
 /* What the group has put on disk in this boot: its sections, and header and padding of the writes
  * in which it was the first. */

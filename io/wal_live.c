@@ -394,7 +394,18 @@ bool wal_live_wants_rewrite(const struct wal_live *live, uint64_t *group)
     return false;
 }
 
-bool wal_live_wants_move(const struct wal_live *live)
+uint64_t wal_live_held_bytes(const struct wal_live *live, uint64_t group)
+{
+    uint32_t place = wal_live_find(live, group);
+    uint64_t bytes = 0;
+    if (place == UINT32_MAX)
+        return 0;
+    for (const struct wal_hold *hold = live->groups[place].entries.oldest; hold; hold = hold->next)
+        bytes += hold->bytes;
+    return bytes;
+}
+
+bool wal_live_needs_room(const struct wal_live *live)
 {
     const struct wal_segments *segments = live->segments;
     uint64_t whole = segments->active - segments->oldest;

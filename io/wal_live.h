@@ -107,8 +107,10 @@ struct wal_place wal_live_find_entry(const struct wal_live *live, uint64_t group
  * now. NULL: none. */
 const struct wal_peer *wal_live_peer_to_move(struct wal_live *live);
 bool wal_live_wants_rewrite(const struct wal_live *live, uint64_t *group);
+/* Of the group's live entries, about. */
+uint64_t wal_live_held_bytes(const struct wal_live *live, uint64_t group);
 /* Is it time to move a group's entries for that, however many? */
-bool wal_live_wants_move(const struct wal_live *live);
+bool wal_live_needs_room(const struct wal_live *live);
 /* At the end of recovery: nobody continues the series that were not finished. */
 void wal_live_drop_series(struct wal_live *live);
 void wal_live_check(const struct wal_live *live);

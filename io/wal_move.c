@@ -24,10 +24,12 @@
 
 #define PIECE_BYTES (64u * 1024) /* a write of 64 KiB takes a tenth longer than one of 4 */
 
-bool wal_wants_move(const struct wal *wal)
+bool wal_wants_move(const struct wal *wal, uint64_t group)
 {
-    return wal->move.state == WAL_MOVE_IDLE && !wal->poisoned && !wal->is_closing &&
-           wal_live_wants_move(&wal->live);
+    if (wal->move.state != WAL_MOVE_IDLE || wal->poisoned || wal->is_closing)
+        return false;
+    return wal_live_held_bytes(&wal->live, group) <= wal_tail_bytes_max(wal) ||
+           wal_live_needs_room(&wal->live);
 }
 
 void wal_move_start(struct wal *wal, uint64_t group)

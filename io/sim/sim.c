@@ -182,6 +182,7 @@ static void crash(struct machine *machine, bool power, enum sim_power_loss how)
     sim_trace(machine->sim, machine->number, power, how);
     machine->is_crashed = true;
     machine->is_paused = false;
+    machine->held_workers = NULL;
     machine->has_missed_turn = false;
     machine->lost_power = power;
     machine->crash_countdown = 0;

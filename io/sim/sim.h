@@ -80,6 +80,10 @@ uint64_t sim_crash_points(const struct sim *sim, uint32_t number);
 
 /* SIGSTOP: no turn and no job of the process runs; the kernel goes on for it. Ends with a crash. */
 void sim_pause(struct sim *sim, uint32_t number, bool paused);
+/* No job of the workers of this name runs, as if it slept, until NULL releases them. Ends with a
+ * crash. Who waits for such a job waits that long: do not close the node or its groups
+ * meanwhile. */
+void sim_hold_workers(struct sim *sim, uint32_t number, const char *name);
 /* How fast the machine's clock runs, in millionths; before its process starts. */
 void sim_clock_rate(struct sim *sim, uint32_t number, uint32_t ppm);
 

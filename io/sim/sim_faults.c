@@ -84,6 +84,16 @@ void sim_disk_hang(struct sim *sim, uint32_t number, bool hangs)
     machine_release(machine);
 }
 
+void sim_hold_workers(struct sim *sim, uint32_t number, const char *name)
+{
+    struct machine *machine = machine_at(sim, number);
+
+    RR_ASSERT(!sim->in_event);
+    sim_trace(sim, number, name != NULL, 3);
+    machine->held_workers = name;
+    machine_release(machine);
+}
+
 void sim_disk_lose_write(struct sim *sim, uint32_t number, uint64_t countdown, bool misdirected)
 {
     machine_at(sim, number)->lost_write_countdown = countdown;

@@ -84,9 +84,10 @@ struct io_worker {
     struct io_worker *next;
     struct job_queue waiting;  /* the first may have run already */
     struct job_queue finished; /* run, and not yet told to the loop */
+    const char *name;          /* a literal */
     bool has_run;              /* the first of `waiting` */
     bool uses_disk;            /* a job of it called a file function */
-    bool is_held;              /* due, while the process is paused or its disk hangs */
+    bool is_held;              /* due, while the process is paused, its disk hangs, or it sleeps */
 };
 
 struct machine {
@@ -102,6 +103,7 @@ struct machine {
     struct flight *flights;
     struct io_worker *workers;
     struct io_worker *working; /* whose job runs right now */
+    const char *held_workers;  /* by name; NULL: none sleep */
     struct sim_stream process; /* what the process gets from io->ops->random */
     uint64_t busy_until;       /* the last turn's cost in virtual time */
     uint32_t clock_ppm;

@@ -7,6 +7,7 @@
 #include "io/sim/sim_machine.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define JOB_START_MAX_NS 30000u
 #define JOB_COST_MAX_NS  300000u
@@ -37,7 +38,9 @@ static void schedule(struct io_worker *worker, uint64_t delay_max)
 
 static bool must_wait(const struct io_worker *worker)
 {
-    return worker->machine->is_paused || (worker->machine->is_hung && worker->uses_disk);
+    const struct machine *machine = worker->machine;
+    bool sleeps = machine->held_workers && strcmp(machine->held_workers, worker->name) == 0;
+    return machine->is_paused || (machine->is_hung && worker->uses_disk) || sleeps;
 }
 
 static void run_worker(struct sim_event *event)
@@ -71,6 +74,7 @@ struct io_worker *sim_worker_new(struct io *io, const char *name)
 
     RR_ASSERT(worker && name);
     worker->machine = machine;
+    worker->name = name;
     worker->event.run = run_worker;
     worker->waiting.end = &worker->waiting.first;
     worker->finished.end = &worker->finished.first;

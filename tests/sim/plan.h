@@ -35,10 +35,11 @@
     X(short_writes)                                                                                \
     X(disk_errors) /* of writes and syncs */                                                       \
     X(read_errors)                                                                                 \
-    X(damage)      /* sectors rot, on a minority of the disks */                                   \
-    X(lost_writes) /* acknowledged, and written nowhere or elsewhere; a minority */                \
-    X(rollbacks)   /* an older copy takes a directory's place; a minority */                       \
-    X(wipes)       /* an empty one does; a minority */
+    X(damage)            /* sectors rot, on a minority of the disks */                             \
+    X(lost_writes)       /* acknowledged, and written nowhere or elsewhere; a minority */          \
+    X(rollbacks)         /* an older copy takes a directory's place; a minority */                 \
+    X(wipes)             /* an empty one does; a minority */                                       \
+    X(sleeping_machines) /* state machines that take their time */
 
 enum {
 #define X(name) PLAN_FAULT_OF_##name,
@@ -76,7 +77,7 @@ struct plan {
     bool proposes_in_callbacks;
     uint32_t proposals_max; /* of the hasty clients; then one per interval */
     bool reads;
-    bool cancels; /* of proposals, now and then */
+    bool cancels;                /* of proposals, now and then */
     uint64_t change_interval_ns; /* mean time between two changes of members; 0: none */
 };
 

@@ -38,6 +38,7 @@ struct node {
     uint64_t restart_at;
     uint64_t resume_at; /* it is stopped until then; 0: it is not */
     uint64_t answer_at; /* its disk hangs until then; 0: it does not */
+    uint64_t wake_at;   /* its state machines sleep until then; 0: they do not */
     bool is_sick;       /* a read, write or sync of its disk fails, or failed */
     bool is_full;       /* its disk */
     char dir[16];
@@ -64,6 +65,7 @@ struct node {
     X(cuts)                                                                                        \
     X(flaps)                                                                                       \
     X(slow_disks)                                                                                  \
+    X(sleeping_machines)                                                                           \
     X(hung_disks)                                                                                  \
     X(full_disks)                                                                                  \
     X(disk_errors)                                                                                 \
@@ -175,6 +177,8 @@ uint64_t faults_next_time(const struct world *world);
 /* Ends everything that was done: links, disks, crashes to come. Processes are started by the world.
  */
 void faults_heal(struct world *world);
+/* The node's state machines, if they sleep. */
+void faults_wake(struct node *node);
 void faults_crash(struct node *node, bool power, enum sim_power_loss how);
 
 /* ---- world_disks.c ------------------------------------------------------- */

@@ -65,7 +65,7 @@ static void strike_power_loss(struct world *world)
 static void strike_orderly_restart(struct world *world)
 {
     struct node *node = any_node(world);
-    if (!node_listens(node) || node->answer_at != 0)
+    if (!node_listens(node) || node->answer_at != 0 || node->wake_at != 0)
         return;
     world->counts.orderly_restarts++;
     node_close(node);
@@ -80,7 +80,7 @@ static void strike_group_close(struct world *world)
     /* A close waits until the log has what was staged: as long as the disk is full, and it cannot
      * be emptied while the driver waits in the close. */
     if (!replica_listens(replica) || replica->reopen_at != 0 || node->answer_at != 0 ||
-        node->is_full)
+        node->wake_at != 0 || node->is_full)
         return;
     world->counts.group_closes++;
     replica_close(replica);
@@ -208,6 +208,20 @@ static void strike_hung_disk(struct world *world)
     node->answer_at = sim_now(world->sim) + ns;
 }
 
+static void strike_sleeping_machine(struct world *world)
+{
+    struct node *node = any_node(world);
+    uint64_t ns = (1 + any_magnitude(world, 4000, 10)) * MS;
+
+    if (!node_listens(node) || node->wake_at != 0)
+        return;
+    world_say(world, "strike: the state machines of node %u sleep for %llu ms", node->number,
+              (unsigned long long)(ns / MS));
+    world->counts.sleeping_machines++;
+    sim_hold_workers(world->sim, node->number, "apply");
+    node->wake_at = sim_now(world->sim) + ns;
+}
+
 static void strike_short_writes(struct world *world)
 {
     struct node *node = any_node(world);
@@ -282,6 +296,7 @@ void faults_strike(struct world *world)
         {plan->lost_writes, disks_strike_lost_write},
         {plan->rollbacks, disks_strike_rollback},
         {plan->wipes, disks_strike_wipe},
+        {plan->sleeping_machines, strike_sleeping_machine},
     };
     uint64_t at = stream_below(&world->chance, RR_ARRAY_SIZE(classes));
     if (classes[at].is_on)
@@ -308,6 +323,15 @@ static void answer(struct node *node)
     sim_disk_hang(node->world->sim, node->number, false);
 }
 
+void faults_wake(struct node *node)
+{
+    if (node->wake_at == 0)
+        return;
+    world_say(node->world, "the state machines of node %u wake", node->number);
+    node->wake_at = 0;
+    sim_hold_workers(node->world->sim, node->number, NULL);
+}
+
 static void flap_link(struct world *world, struct flap *flap)
 {
     flap->is_cut = !flap->is_cut;
@@ -324,6 +348,8 @@ void faults_tend(struct world *world)
             resume(&world->nodes[i]);
         if (world->nodes[i].answer_at <= now)
             answer(&world->nodes[i]);
+        if (world->nodes[i].wake_at <= now)
+            faults_wake(&world->nodes[i]);
     }
     for (uint32_t i = 0; i < WORLD_FLAPS_MAX; i++)
         if (world->flaps[i].from != 0 && world->flaps[i].next_ns <= now)
@@ -340,6 +366,8 @@ uint64_t faults_next_time(const struct world *world)
             next = rr_min_u64(next, node->resume_at);
         if (node->answer_at != 0)
             next = rr_min_u64(next, node->answer_at);
+        if (node->wake_at != 0)
+            next = rr_min_u64(next, node->wake_at);
     }
     for (uint32_t i = 0; i < WORLD_FLAPS_MAX; i++)
         if (world->flaps[i].from != 0)
@@ -365,5 +393,6 @@ void faults_heal(struct world *world)
         sim_crash_at_io(world->sim, from, 0, false, SIM_KEEP_ALL);
         resume(&world->nodes[from - 1]);
         answer(&world->nodes[from - 1]);
+        faults_wake(&world->nodes[from - 1]);
     }
 }

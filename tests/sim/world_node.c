@@ -333,7 +333,7 @@ void node_bury(struct node *node)
         engine_abandon(node->engine);
     forget_requests(node);
     forget_engine(node);
-    node->resume_at = 0;
+    node->resume_at = node->wake_at = 0;
     node->restart_at =
         sim_now(world->sim) + stream_below(&world->chance, world->plan.down_max_ns + 1);
     disks_settle(node);
@@ -357,6 +357,7 @@ void node_close(struct node *node)
     struct rr_group_status status = {.size = sizeof(status)};
 
     RR_ASSERT(node->resume_at == 0 && node->answer_at == 0);
+    faults_wake(node); /* a close waits for what is being applied */
     if (rr_group_status(node->replicas[0].group, &status) == 0) {
         world->counts.segments_recycled += status.segments_recycled;
         world->counts.log_reads += status.log_reads;

@@ -210,6 +210,48 @@ static void test_groups_stopped_one_pins_nothing(void)
     groups_world_fini(&world);
 }
 
+/* What one group has on its way to a follower fits into the follower's memory; of many it does not.
+ */
+static void test_groups_flood_a_hung_follower_that_keeps_within_its_memory(void)
+{
+    static const uint8_t bytes[8000];
+    uint64_t most = 0;
+    groups_world_init(&world, 11, 3, 16);
+    world.engine_options.wal_bytes_max = 64 << 20;
+    world.engine_options.segment_bytes = 8 << 20; /* room on the disk is not the limit */
+    world.engine_options.wal_write_bytes_max = 64 << 10;
+    world.engine_options.log_cache_bytes = 256 << 10;
+    world.engine_options.peer_queue_bytes_max = 1 << 20;
+    world.group_options.max_size_per_msg = 64 << 10;
+    world.group_options.snapshot_log_bytes = 1 << 30; /* it catches up by entries */
+    groups_world_open(&world);
+    for (uint32_t g = 0; g < 16; g++)
+        groups_world_write(&world, g, 1, 10);
+    sim_disk_hang(world.sim, 2, true);
+    groups_world_run_ms(&world, 3000);               /* it leads no group any more */
+    for (uint32_t round = 0; round < 100; round++) { /* no faster than the queue to it empties */
+        for (uint32_t g = 0; g < 16; g++) {
+            struct world_node *node = &world.nodes[groups_world_leader(&world, g)];
+            CHECK(node->number != 2);
+            for (uint32_t i = 0; i < 3; i++)
+                (void)rr_propose(node->groups[g].group, bytes, sizeof(bytes), i);
+        }
+        groups_world_run_ms(&world, 5);
+        uint64_t taken = groups_world_status(&world, 1, 0).memory.log;
+        most = taken > most ? taken : most;
+    }
+    uint64_t limit = groups_world_status(&world, 1, 0).memory.log_max;
+    printf("    %llu KiB of at most %llu\n", (unsigned long long)most >> 10,
+           (unsigned long long)limit >> 10);
+    CHECK(most <= limit);
+    CHECK(most > limit / 4 * 3); /* it would have been more */
+    sim_disk_hang(world.sim, 2, false);
+    groups_world_check_equal(&world);
+    for (uint32_t g = 0; g < 16; g++)
+        CHECK(world.nodes[1].groups[g].machine.count > 100);
+    groups_world_fini(&world);
+}
+
 static void test_groups_on_an_embedded_loop_are_played_alike(void)
 {
     groups_world_init(&world, 10, 1, 3);
@@ -254,6 +296,7 @@ int main(void)
     RUN(test_groups_pay_for_their_own_log_alone);
     RUN(test_groups_recorded_and_not_opened_pin_nothing_and_lose_nothing);
     RUN(test_groups_stopped_one_pins_nothing);
+    RUN(test_groups_flood_a_hung_follower_that_keeps_within_its_memory);
     RUN(test_groups_on_an_embedded_loop_are_played_alike);
     RUN(test_groups_misuse_is_refused_with_a_sentence);
     return 0;

@@ -100,10 +100,10 @@ static void test_nothing_is_moved_when_there_is_nothing_to_win(void)
         uint64_t span =
             (segments->active - segments->oldest) * segments->segment_bytes + segments->offset;
         if (segments->held_bytes > span / 4 * 3) {
-            CHECK(!wal_wants_move(world.wal));
+            CHECK(!wal_wants_move(world.wal, 1));
             full++;
         } else if (segments->held_bytes < span / 2) {
-            CHECK(wal_wants_move(world.wal));
+            CHECK(wal_wants_move(world.wal, 1));
         }
         world_fini(&world);
     }

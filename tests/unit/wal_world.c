@@ -336,7 +336,7 @@ static void stage_wanted(struct wal_world *world, struct world_group *group)
 {
     if (!world->moves_groups) {
         stage_rewrite(world, group);
-    } else if (wal_wants_move(world->wal)) {
+    } else if (wal_wants_move(world->wal, group->id)) {
         world_stage_state(world, group);
         wal_move_start(world->wal, group->id);
     }
