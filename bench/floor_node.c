@@ -427,7 +427,10 @@ static bool open_log(struct floor_node *node, const char *dir, struct rr_error *
         .on_durable = on_durable,
         .on_poisoned = on_poisoned,
     };
-    struct wal_recovery recovery = {node, ignore_state, skip_entries, ignore_peer};
+    struct wal_recovery recovery = {.ctx = node,
+                                    .on_state = ignore_state,
+                                    .on_entries = skip_entries,
+                                    .on_peer = ignore_peer};
     int lock_fd;
     if (identity_lock(node->io, dir, &lock_fd, error) != 0 || wal_create(&options, error) != 0 ||
         wal_open(&options, &recovery, &node->wal, error) != 0)

@@ -63,7 +63,24 @@ static RR_COLD void on_damage(void *ctx, uint64_t id, const struct rr_error *err
 static int on_check_peer(void *ctx, const struct transport_peer *peer)
 {
     struct rr_engine *engine = ctx;
-    return peers_check(&engine->peers, engine->wal, peer, membership_standing(engine, peer->node));
+    int rc =
+        peers_check(&engine->peers, engine->wal, peer, membership_standing(engine, peer->node));
+    if (rc == RR_E_INSTANCE && transport_peer_refusal(engine->transport, peer->node) != rc)
+        engine_log(engine, ENGINE_LOG_ERROR,
+                   "node %llu is refused: it comes from an older copy of its directory, or from "
+                   "another one; remove it from its groups and add a new node with a new id",
+                   (unsigned long long)peer->node);
+    return rc;
+}
+
+static uint64_t on_ask_peer(void *ctx, const struct transport_peer *peer)
+{
+    return peers_ask(&((struct rr_engine *)ctx)->peers, peer);
+}
+
+static uint64_t on_past_nonce(void *ctx, uint64_t boot)
+{
+    return lineage_nonce(&((struct rr_engine *)ctx)->lineage, boot);
 }
 
 static void on_peer_up(void *ctx, uint64_t node)
@@ -84,7 +101,7 @@ static RR_COLD void on_refused(void *ctx, uint64_t node, int err)
     struct wal_peer own = {.node = engine->options.node_id,
                            .instance = engine->identity.instance,
                            .boot = wal_boot(engine->wal),
-                           .nonce = engine->nonce};
+                           .nonce = engine->lineage.nonce};
     int rc = peers_fence(&engine->peers, engine->wal, &own);
     engine_log(engine, ENGINE_LOG_ERROR,
                "node %llu refuses this directory as an older copy or another instance of node "
@@ -131,7 +148,7 @@ static struct wal_options wal_options_of(struct rr_engine *engine)
                                 .write_bytes_max = options->wal_write_bytes_max,
                                 .second_write_bytes_min = SECOND_WRITE_BYTES_MIN,
                                 .mark_delay_ns = options->mark_delay_ms * MS,
-                                .nonce = engine->nonce,
+                                .nonce = engine->lineage.nonce,
                                 .ctx = engine,
                                 .on_durable = on_durable,
                                 .on_poisoned = on_poisoned,
@@ -155,14 +172,14 @@ static int open_identity(struct rr_engine *engine, struct rr_error *error)
     struct identity asked = {.cluster = engine->options.cluster_id,
                              .node = engine->options.node_id,
                              .format = IDENTITY_FORMAT,
-                             .feature_level = IDENTITY_FEATURE_LEVEL,
+                             .feature_level = IDENTITY_DIRECTORY_LEVEL,
                              .loop_count = 1};
     int rc = identity_read(io, engine->dir, &engine->identity, error);
     if (rc == 0) {
         rc = identity_check(&engine->identity, &asked, engine->dir, error);
-        if (rc == 0 && engine->identity.feature_level < IDENTITY_FEATURE_LEVEL) {
+        if (rc == 0 && engine->identity.feature_level < IDENTITY_DIRECTORY_LEVEL) {
             /* From here on it may hold what an older build would take for damage. */
-            engine->identity.feature_level = IDENTITY_FEATURE_LEVEL;
+            engine->identity.feature_level = IDENTITY_DIRECTORY_LEVEL;
             rc = identity_write(io, engine->dir, &engine->identity, error);
         }
         return rc == 0 ? keep_names(engine, error) : rc;
@@ -185,8 +202,12 @@ static int open_identity(struct rr_engine *engine, struct rr_error *error)
 static int open_wal(struct rr_engine *engine, struct rr_error *error)
 {
     engine->peers.self = engine->options.node_id;
+    engine->lineage.io = engine->io;
+    engine->lineage.dir = engine->dir;
+    engine->lineage.instance = engine->identity.instance;
     struct recovery recovery = {.peers = &engine->peers,
                                 .registry = &engine->registry,
+                                .lineage = &engine->lineage,
                                 .cache_bytes_max = engine->options.log_cache_bytes};
     struct wal_options options = wal_options_of(engine);
     struct wal_recovery handlers = recovery_handlers(&recovery);
@@ -215,7 +236,7 @@ static int open_transport(struct rr_engine *engine, struct rr_error *error)
     struct transport_options options = {.io = engine->io,
                                         .identity = engine->identity,
                                         .boot = wal_boot(engine->wal),
-                                        .nonce = engine->nonce,
+                                        .nonce = engine->lineage.nonce,
                                         .allow_insecure = given->insecure,
                                         .limits = {.entry_bytes_max = entry_bytes_max(given),
                                                    .frame_bytes_max = given->frame_bytes_max},
@@ -223,6 +244,8 @@ static int open_transport(struct rr_engine *engine, struct rr_error *error)
                                         .block_bytes_max = engine->memory.transport_max,
                                         .ctx = engine,
                                         .check_peer = on_check_peer,
+                                        .ask_peer = on_ask_peer,
+                                        .past_nonce = on_past_nonce,
                                         .on_message = loop_on_message,
                                         .on_peer_up = on_peer_up,
                                         .on_peer_down = loop_on_peer_down,
@@ -231,6 +254,7 @@ static int open_transport(struct rr_engine *engine, struct rr_error *error)
                                         .on_notice = membership_on_notice,
                                         .on_hash = on_hash,
                                         .run_crc = wal_run_crc};
+    options.identity.feature_level = IDENTITY_FEATURE_LEVEL; /* of this build */
     int rc = io_address_parse(given->listen, &options.listen, error);
     if (rc == 0 && given->advertise)
         rc = io_address_parse(given->advertise, &options.advertise, error);
@@ -299,6 +323,7 @@ static void free_parts(struct rr_engine *engine)
     free_groups(engine);
     if (engine->wal)
         wal_free(engine->wal);
+    lineage_fini(&engine->lineage);
     if (engine->lock_fd >= 0)
         io->ops->close(io, engine->lock_fd);
     if (engine->owns_io)
@@ -319,7 +344,7 @@ int engine_open_on(struct io *io, const struct rr_engine_options *options,
     made->busy_end = &made->busy;
     made->next_tick_ns = UINT64_MAX;
     registry_init(&made->registry, &made->log_memory);
-    made->nonce = random_not_zero(io);
+    made->lineage.nonce = random_not_zero(io);
     made->core_seed = random_not_zero(io);
     int rc = copy_options(made, options, error);
     if (rc == 0)

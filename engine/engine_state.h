@@ -14,6 +14,7 @@
 #include "engine/peers.h"
 #include "engine/registry.h"
 #include "io/identity.h"
+#include "io/lineage.h"
 #include "io/snapshot_parts.h"
 #include "io/transport.h"
 #include "io/wal.h"
@@ -41,7 +42,7 @@ struct rr_engine {
     int lock_fd;
     int loop_fd; /* of an embedded loop */
     struct identity identity;
-    uint64_t nonce;
+    struct lineage lineage; /* with this boot's nonce */
     uint64_t core_seed;
     struct wal *wal;
     struct transport *transport;

@@ -211,7 +211,7 @@ static uint32_t encode_news(const struct rr_group *group, const struct rr_member
         } else if (member.node == engine->options.node_id) {
             member.instance = engine->identity.instance;
             member.boot = wal_boot(engine->wal);
-            member.nonce = engine->nonce;
+            member.nonce = engine->lineage.nonce;
         }
         (void)members_put(&news, &member);
     }

@@ -240,14 +240,23 @@ static void note_removed(struct rr_group *group, const char *by)
                                                    .status = RR_E_REMOVED});
 }
 
-/* Before it can call under a false identity. */
-static void learn(struct rr_engine *engine, const struct member *member)
+/* Before it can call under a false identity, or once more if it has done so. */
+static void learn(struct rr_engine *engine, const struct member *member, bool was_stranger)
 {
     const struct wal_peer peer = {.node = member->node,
                                   .instance = member->instance,
                                   .boot = member->boot,
                                   .nonce = member->nonce};
-    (void)peers_learn(&engine->peers, engine->wal, &peer); /* a poisoned log says so itself */
+    if (peers_learn(&engine->peers, engine->wal, &peer, was_stranger))
+        transport_remove_peer(engine->transport, member->node); /* and dial_members adds it */
+}
+
+static bool is_listed(const struct member *list, uint32_t count, uint64_t node)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (list[i].node == node)
+            return true;
+    return false;
 }
 
 /* From the book `before` to the group's. */
@@ -257,7 +266,7 @@ static void take_effect(struct rr_group *group, const struct member *before, uin
     struct membership *membership = &group->membership;
     const struct members *now = &group->members;
     for (uint32_t i = 0; i < now->count; i++)
-        learn(engine, &now->list[i]);
+        learn(engine, &now->list[i], !is_listed(before, count, now->list[i].node));
     dial_members(group);
     for (uint32_t i = 0; i < count; i++)
         if (!members_find(now, before[i].node))

@@ -33,14 +33,28 @@ int peers_recover(struct peers *peers, const struct wal_peer *peer)
 }
 
 /* May this hello follow what is known of the node? An instance is never 0, so 0 says that nothing
- * is known. */
-static bool is_successor(const struct wal_peer *known, const struct transport_peer *peer)
+ * is known. A rolled-back directory reaches any boot if it is only started often enough, but not
+ * with the nonce of the boot that is known in its past. Builds without a past, and boots that were
+ * one's, are told by their count alone. */
+static int compare(const struct wal_peer *known, const struct transport_peer *peer)
 {
     if (known->instance == 0)
-        return true;
+        return 0;
     if (known->instance != peer->instance || peer->boot < known->boot)
-        return false;
-    return peer->boot > known->boot || peer->nonce == known->nonce;
+        return RR_E_INSTANCE;
+    if (peer->boot == known->boot)
+        return peer->nonce == known->nonce ? 0 : RR_E_INSTANCE;
+    if (!peer->has_past)
+        return 0;
+    if (peer->past_boot != known->boot)
+        return RR_E_BUSY;
+    return peer->past_nonce == 0 || peer->past_nonce == known->nonce ? 0 : RR_E_INSTANCE;
+}
+
+uint64_t peers_ask(struct peers *peers, const struct transport_peer *peer)
+{
+    const struct wal_peer *known = peers_known(peers, peer->node);
+    return known && known->boot < peer->boot ? known->boot : 0;
 }
 
 static int stage(struct peers *peers, struct wal *wal, struct peer_record *record,
@@ -78,15 +92,16 @@ int peers_check(struct peers *peers, struct wal *wal, const struct transport_pee
         return RR_E_NOT_FOUND;
     if (record->is_foreign)
         return RR_E_IDENTITY;
-    if (peer->instance == 0 || !is_successor(&record->known, peer))
-        return RR_E_INSTANCE;
+    int rc = peer->instance == 0 ? RR_E_INSTANCE : compare(&record->known, peer);
+    if (rc != 0)
+        return rc;
     bool is_known = record->known.instance != 0 && record->known.boot == peer->boot;
     if (!is_known) {
         struct wal_peer next = {.node = peer->node,
                                 .instance = peer->instance,
                                 .boot = peer->boot,
                                 .nonce = peer->nonce};
-        int rc = stage(peers, wal, record, &next);
+        rc = stage(peers, wal, record, &next);
         if (rc != 0)
             return rc;
     }
@@ -99,15 +114,22 @@ const struct wal_peer *peers_known(struct peers *peers, uint64_t node)
     return record && record->known.instance ? &record->known : NULL;
 }
 
-int peers_learn(struct peers *peers, struct wal *wal, const struct wal_peer *peer)
+bool peers_learn(struct peers *peers, struct wal *wal, const struct wal_peer *peer,
+                 bool was_stranger)
 {
     if (peer->node == peers->self || peer->instance == 0)
-        return 0;
+        return false;
     struct peer_record *record = find_or_add(peers, peer->node);
     if (!record)
-        return RR_E_TOO_LARGE;
-    bool is_later = record->known.instance == peer->instance && record->known.boot < peer->boot;
-    return record->known.instance == 0 || is_later ? stage(peers, wal, record, peer) : 0;
+        return false;
+    const struct wal_peer known = record->known;
+    bool is_same = known.instance == peer->instance;
+    bool is_later = known.instance == 0 || (is_same && known.boot < peer->boot);
+    bool is_doubtful = was_stranger && known.instance != 0 &&
+                       !(is_same && known.boot == peer->boot && known.nonce == peer->nonce);
+    if (is_later || is_doubtful)
+        (void)stage(peers, wal, record, peer); /* a poisoned log says so itself */
+    return is_doubtful;
 }
 
 void peers_note_foreign(struct peers *peers, uint64_t node)

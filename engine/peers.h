@@ -6,12 +6,13 @@
  * (recovery: the opening thread).
  *
  * Happy path: known and equal: accepted at once; unknown (trust on first use) or a higher boot of
- * the same instance: a `peer` section is staged, and the transport is told when it is durable.
- * Failure path: another instance, a lower boot, the same boot with another nonce: RR_E_INSTANCE.
+ * the same instance, whose past holds the boot that is known: a `peer` section is staged, and the
+ * transport is told when it is durable. Failure path: another instance, a lower boot, the same boot
+ * with another nonce, a higher one with another past: RR_E_INSTANCE.
  *
- * Who is refused so, fences itself: a rolled-back directory would raise its boot count with every
- * start, until it lies above what its peers know. The fence is a `peer` section about this node
- * itself; with it in the log the directory does not open any more.
+ * Who is refused so, fences itself, so that it stays out of the sight of peers that have not seen
+ * what it has forgotten. The fence is a `peer` section about this node itself; with it in the log
+ * the directory does not open any more.
  */
 #ifndef RR_ENGINE_PEERS_H
 #define RR_ENGINE_PEERS_H
@@ -50,13 +51,19 @@ struct peers {
 
 /* From recovery. RR_E_TOO_LARGE: more peers than a directory may know. RR_E_INSTANCE: the fence. */
 int peers_recover(struct peers *peers, const struct wal_peer *peer);
-/* The transport's question; the answers are those of transport_options.check_peer. */
+/* The earlier boot of which the peer is to know the nonce; 0: none. */
+uint64_t peers_ask(struct peers *peers, const struct transport_peer *peer);
+/* The transport's question; the answers are those of transport_options.check_peer. RR_E_BUSY: a
+ * later boot that was not asked for its past; it is to come again. */
 int peers_check(struct peers *peers, struct wal *wal, const struct transport_peer *peer,
                 enum peer_standing standing);
 /* What is recorded of the node, or NULL. */
 const struct wal_peer *peers_known(struct peers *peers, uint64_t node);
-/* A group's log says who the node is: recorded if nothing is known of it, or an earlier boot. */
-int peers_learn(struct peers *peers, struct wal *wal, const struct wal_peer *peer);
+/* A group's log says who the node is: recorded if nothing is known of it, or an earlier boot. A
+ * stranger was trusted on first use, so the log's word replaces what is known; true: it must say
+ * hello again, and prove that it is the same. */
+bool peers_learn(struct peers *peers, struct wal *wal, const struct wal_peer *peer,
+                 bool was_stranger);
 /* The node belongs elsewhere: RR_E_IDENTITY from now on. */
 void peers_note_foreign(struct peers *peers, uint64_t node);
 /* A peer refused this node, which `own` describes, with RR_E_INSTANCE. */

@@ -186,7 +186,7 @@ static void ask(struct rr_group *group, const struct rr_basic_status *core, uint
         answer(reads, reads->request_count - 1, core->hard_state.commit);
         return;
     }
-    struct read_context context = {.nonce = group->engine->nonce, .id = request->id};
+    struct read_context context = {.nonce = group->engine->lineage.nonce, .id = request->id};
     rr_raw_node_read_index(group->node, (const uint8_t *)&context, sizeof(context));
 }
 
@@ -277,7 +277,7 @@ void group_take_read_states(struct rr_group *group, const struct rr_read_state *
         if (states[k].request_ctx_size != sizeof(context))
             continue;
         memcpy(&context, states[k].request_ctx, sizeof(context));
-        if (context.nonce != group->engine->nonce)
+        if (context.nonce != group->engine->lineage.nonce)
             continue;
         uint32_t i = reads->answered_count;
         while (i < reads->request_count && request_at(reads, i)->id != context.id)

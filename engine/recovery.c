@@ -3,6 +3,7 @@
 
 #include "engine/log_rewrite.h"
 #include "engine/peers.h"
+#include "io/lineage.h"
 #include "proto/base.h"
 #include "proto/codec.h"
 
@@ -103,10 +104,18 @@ static int on_peer(void *ctx, const struct wal_peer *peer)
     return peers_recover(((struct recovery *)ctx)->peers, peer);
 }
 
+static int on_boot(void *ctx, uint64_t boot, struct rr_error *error)
+{
+    return lineage_begin(((struct recovery *)ctx)->lineage, boot, error);
+}
+
 struct wal_recovery recovery_handlers(struct recovery *recovery)
 {
-    return (struct wal_recovery){
-        .ctx = recovery, .on_state = on_state, .on_entries = on_entries, .on_peer = on_peer};
+    return (struct wal_recovery){.ctx = recovery,
+                                 .on_state = on_state,
+                                 .on_entries = on_entries,
+                                 .on_peer = on_peer,
+                                 .on_boot = on_boot};
 }
 
 static int finish_group(struct dormant *dormant, uint64_t id, const char *dir,

@@ -12,18 +12,19 @@
 
 #include "engine/registry.h"
 
+struct lineage;
 struct peers;
 
 struct recovery {
     struct peers *peers;
     struct registry *registry;
+    struct lineage *lineage;
     uint64_t cache_bytes_max;
     struct rr_entry *decoded; /* scratch for a section's entries */
     uint32_t decoded_cap;
 };
 
-/* What wal_open is to call: `recovery` is zero but for its two targets
- * and cache_bytes_max. */
+/* What wal_open is to call: `recovery` is zero but for its targets and cache_bytes_max. */
 struct wal_recovery recovery_handlers(struct recovery *recovery);
 /* After wal_open: is what was found a whole? RR_E_CORRUPT with a sentence. */
 int recovery_finish(struct recovery *recovery, const char *dir, struct rr_error *error);

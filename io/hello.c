@@ -28,8 +28,8 @@ struct hello_wire {
     uint32_t feature_level;
     uint32_t entry_bytes_max;
     uint32_t frame_bytes_max;
-    uint32_t zero[2];
-    uint32_t crc; /* of all bytes before it */
+    uint32_t asked[2]; /* low, high: 8 bytes would not be aligned */
+    uint32_t crc;      /* of all bytes before it */
 };
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little endian");
 _Static_assert(sizeof(struct hello_wire) == HELLO_SIZE, "hello has a fixed size");
@@ -41,7 +41,7 @@ _Static_assert(offsetof(struct hello_wire, crc) == HELLO_SIZE - 4, "fixed in eve
 
 void hello_put(const struct hello *hello, uint8_t at[HELLO_SIZE])
 {
-    RR_ASSERT(hello->kind >= HELLO_DIAL && hello->kind <= HELLO_REFUSAL);
+    RR_ASSERT(hello->kind >= HELLO_DIAL && hello->kind <= HELLO_PROOF);
     RR_ASSERT((hello->kind == HELLO_REFUSAL) == (hello->code < 0));
     struct hello_wire wire = {
         .magic = HELLO_MAGIC,
@@ -60,6 +60,7 @@ void hello_put(const struct hello *hello, uint8_t at[HELLO_SIZE])
         .feature_level = hello->feature_level,
         .entry_bytes_max = hello->entry_bytes_max,
         .frame_bytes_max = hello->frame_bytes_max,
+        .asked = {(uint32_t)hello->asked, (uint32_t)(hello->asked >> 32)},
     };
     wire.crc = crc32c(0, &wire, offsetof(struct hello_wire, crc));
     memcpy(at, &wire, sizeof(wire));
@@ -68,11 +69,12 @@ void hello_put(const struct hello *hello, uint8_t at[HELLO_SIZE])
 /* Fields that no version-1 node says, whoever it is. */
 static bool is_impossible(const struct hello_wire *wire)
 {
-    if (wire->zero[0] != 0 || wire->zero[1] != 0)
+    bool has_asked = wire->asked[0] != 0 || wire->asked[1] != 0;
+    if (has_asked && wire->kind != HELLO_ANSWER && wire->kind != HELLO_PROOF)
         return true;
     if (wire->kind == HELLO_REFUSAL)
         return wire->code >= 0;
-    if (wire->kind != HELLO_DIAL && wire->kind != HELLO_ANSWER)
+    if (wire->kind != HELLO_DIAL && wire->kind != HELLO_ANSWER && wire->kind != HELLO_PROOF)
         return true;
     return wire->code != 0 || wire->from == 0 || wire->to == 0 || wire->instance == 0 ||
            wire->loop >= wire->loop_count;
@@ -95,6 +97,7 @@ int hello_get(const uint8_t at[HELLO_SIZE], struct hello *hello)
         .instance = wire.instance,
         .boot = wire.boot,
         .nonce = wire.nonce,
+        .asked = wire.asked[0] | (uint64_t)wire.asked[1] << 32,
         .loop = wire.loop,
         .loop_count = wire.loop_count,
         .feature_level = wire.feature_level,

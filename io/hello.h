@@ -5,7 +5,13 @@
  *
  * Feature levels need not be equal: each end learns the other's and keeps to the lower one. A build
  * refuses what it does not know (a reserved byte that is set, a flag), so nothing new may stand
- * here but flags of connections that the dialler makes only to peers whose level it knows already.
+ * here but what is said only to peers whose level is known already.
+ *
+ * Where both ends have HELLO_LEVEL_PROOFS, the answer admits nobody yet. Each end asks the other
+ * for the nonce of the boot that it remembers of it, and proves its own past by naming that nonce:
+ *
+ *     dialler    DIAL ──────────────>                 PROOF, asks ──>                  frames ──>
+ *     acceptor          <────────── ANSWER, asks                     <────────── PROOF
  *
  * On the wire, little endian; magic, version, kind, code and CRC stand where they do in every
  * version, so that any two versions can refuse each other in words:
@@ -13,7 +19,7 @@
  *     0 magic u64        8 version u16     10 kind u8        11 flags u8     12 code i32
  *    16 cluster u64     24 from u64        32 to u64         40 instance u64
  *    48 boot u64        56 nonce u64       64 loop u32       68 loop_count u32
- *    72 feature level   76 entry_bytes_max 80 frame_bytes_max  84 zero u64
+ *    72 feature level   76 entry_bytes_max 80 frame_bytes_max  84 asked u64
  *    92 CRC32C of bytes 0..91
  */
 #ifndef RR_IO_HELLO_H
@@ -25,11 +31,14 @@
 
 #define HELLO_SIZE    96u
 #define HELLO_VERSION 1u
+/* The first feature level that proves its past. */
+#define HELLO_LEVEL_PROOFS 3u
 
 enum hello_kind {
     HELLO_DIAL = 1,    /* the dialler's */
     HELLO_ANSWER = 2,  /* the acceptor's: frames may follow */
     HELLO_REFUSAL = 3, /* the acceptor's: `code` says why; of the rest only `to` is set */
+    HELLO_PROOF = 4,   /* both ends': `nonce` was that of `boot`, which was asked for */
 };
 
 enum hello_flags {
@@ -45,7 +54,8 @@ struct hello {
     uint64_t instance;
     uint64_t boot;
     uint64_t nonce;
-    uint32_t loop; /* of the sending node, below loop_count */
+    uint64_t asked; /* ANSWER, and the dialler's PROOF: a boot of the other end; 0: none */
+    uint32_t loop;  /* of the sending node, below loop_count */
     uint32_t loop_count;
     uint32_t feature_level;
     uint32_t entry_bytes_max;

@@ -17,15 +17,18 @@ struct identity {
     uint64_t node;
     uint64_t instance; /* random at creation, never 0 */
     uint32_t format;
-    uint32_t feature_level;
+    uint32_t feature_level; /* on disk: what the directory needs */
     uint32_t loop_count;
 };
 #define IDENTITY_FORMAT 1u
 /* What this build understands of the wire and of a directory. 1: the first build. 2: addresses,
- * state hashes and snapshot files between nodes, membership changes by their entries. Nodes of
- * different levels work together by the lower one; a directory carries the level of the newest
- * build that opened it, and older ones refuse it. */
-#define IDENTITY_FEATURE_LEVEL 2u
+ * state hashes and snapshot files between nodes, membership changes by their entries. 3: nodes
+ * prove their past to each other (lineage.h). Nodes of different levels work together by the lower
+ * one. */
+#define IDENTITY_FEATURE_LEVEL 3u
+/* What a build must understand to open a directory that this one has opened; older ones refuse it.
+ * It rises with the bytes on disk alone: whoever upgrades can go back as long as it does not. */
+#define IDENTITY_DIRECTORY_LEVEL 2u
 
 /* Creates the directory if missing and locks it (`lock` file). RR_E_LOCKED names the directory. On
  * success *lock_fd stays open. */

@@ -53,10 +53,7 @@ static int check_hello(const struct outgoing *outgoing)
         err = hello_check(&ours, &theirs);
     if (err != 0)
         return err;
-    const struct transport_peer who = {.node = theirs.from,
-                                       .instance = theirs.instance,
-                                       .boot = theirs.boot,
-                                       .nonce = theirs.nonce};
+    const struct transport_peer who = transport_peer_of(transport, &theirs);
     return transport->options.check_peer(transport->options.ctx, &who);
 }
 

@@ -351,6 +351,34 @@ void transport_accept_peer(struct transport *transport, const struct transport_p
     }
 }
 
+/* ---- proofs -------------------------------------------------------------------------- */
+
+uint64_t transport_ask(const struct transport *transport, const struct transport_peer *who)
+{
+    const struct transport_options *options = &transport->options;
+    return options->ask_peer ? options->ask_peer(options->ctx, who) : 0;
+}
+
+struct hello transport_proof(const struct transport *transport, uint64_t to, uint64_t boot)
+{
+    const struct transport_options *options = &transport->options;
+    struct hello proof = transport->hello;
+    proof.kind = HELLO_PROOF;
+    proof.to = to;
+    proof.boot = boot;
+    proof.nonce = boot && options->past_nonce ? options->past_nonce(options->ctx, boot) : 0;
+    return proof;
+}
+
+bool transport_take_proof(const struct hello *proof, struct transport_peer *who)
+{
+    if (proof->kind != HELLO_PROOF || proof->from != who->node ||
+        proof->instance != who->instance || proof->boot != who->past_boot)
+        return false;
+    who->past_nonce = proof->nonce;
+    return true;
+}
+
 /* ---- a turn -------------------------------------------------------------------------- */
 
 void transport_limit_silence(struct transport *transport, uint64_t silence_ns)

@@ -44,6 +44,9 @@ struct transport_peer { /* who a peer says it is */
     uint64_t instance;
     uint64_t boot;
     uint64_t nonce;
+    bool has_past;       /* its build proves its past (hello.h) */
+    uint64_t past_boot;  /* what it was asked for; 0: nothing */
+    uint64_t past_nonce; /* what it answered; 0: it does not know */
 };
 
 /* All zero values mean the default that stands beside the field; those without one must be set. */
@@ -74,6 +77,10 @@ struct transport_options {
      * record is pending. A node that transport_add_peer never named, and that is let in here,
      * becomes a peer without an address: it is not dialled until it has one (on_address). */
     int (*check_peer)(void *ctx, const struct transport_peer *peer);
+    /* Before that: which earlier boot of the peer is it to know the nonce of? 0: none. Optional. */
+    uint64_t (*ask_peer)(void *ctx, const struct transport_peer *peer);
+    /* What this node answers to that: 0 if it does not know. Optional, then it never does. */
+    uint64_t (*past_nonce)(void *ctx, uint64_t boot);
     /* `message` and its entries are decoded in place and valid during the call; payloads as long as
      * their block (entries[].block, snapshot->block) is referenced. It is from `from_node`, to this
      * node, not of a local type; the entries of a MsgApp are consecutive behind message->index and

@@ -2,19 +2,22 @@
  *
  * The connections that we accept, on which we receive (struct guest, transport_impl.h).
  *
- * Happy path: a hello of fixed size in, the peer's record durable, our answer out, open; an older
- * connection of the same peer is closed at that moment. Failure path: a stranger has its 96 bytes
- * read and nothing else; it is refused in words if they are a hello, and closed without a word if
- * not. Strangers are bounded in count and time: when the last place is taken, the one that has been
- * here longest makes room (a peer's hello follows its connect at once, a flood's does not), and
- * nobody is accepted until a place is free.
+ * Happy path: a hello of fixed size in (our answer out, the peer's proof in), the peer's record
+ * durable, our answer or proof out, open; an older connection of the same peer is closed at that
+ * moment. Failure path: a stranger has its 96 bytes read and nothing else; it is refused in words
+ * if they are a hello, and closed without a word if not. Strangers are bounded in count and time:
+ * when the last place is taken, the one that has been here longest makes room (a peer's hello
+ * follows its connect at once, a flood's does not), and nobody is accepted until a place is free.
  */
 #include "io/transport_impl.h"
 
 #include <stdlib.h>
 
-static const uint8_t next_states[] = {
-    [GUEST_HELLO] = 1 << GUEST_PARKED | 1 << GUEST_REFUSING | 1 << GUEST_CLOSING,
+static const uint16_t next_states[] = {
+    [GUEST_HELLO] =
+        1 << GUEST_ASKING | 1 << GUEST_PARKED | 1 << GUEST_REFUSING | 1 << GUEST_CLOSING,
+    [GUEST_ASKING] = 1 << GUEST_PROVING | 1 << GUEST_CLOSING,
+    [GUEST_PROVING] = 1 << GUEST_PARKED | 1 << GUEST_REFUSING | 1 << GUEST_CLOSING,
     [GUEST_PARKED] = 1 << GUEST_ANSWERING | 1 << GUEST_REFUSING | 1 << GUEST_CLOSING,
     [GUEST_ANSWERING] = 1 << GUEST_OPEN | 1 << GUEST_CLOSING,
     [GUEST_REFUSING] = 1 << GUEST_CLOSING,
@@ -61,12 +64,34 @@ static void refuse(struct guest *guest, uint64_t node, int err)
     answer(guest, (struct hello){.kind = HELLO_REFUSAL, .code = err, .to = node});
 }
 
-static void answer_hello(struct guest *guest)
+static struct hello answer_of(const struct guest *guest)
 {
     struct hello hello = guest->transport->hello;
     hello.kind = HELLO_ANSWER;
     hello.flags = guest->is_snapshot ? HELLO_SNAPSHOT : 0;
     hello.to = guest->who.node;
+    return hello;
+}
+
+/* A snapshot's connection proves nothing: whoever is not known as he is, comes again. */
+static bool must_prove(const struct guest *guest)
+{
+    return guest->who.has_past && !guest->is_snapshot;
+}
+
+static void ask(struct guest *guest)
+{
+    struct hello hello = answer_of(guest);
+    hello.asked = guest->who.past_boot = transport_ask(guest->transport, &guest->who);
+    move(guest, GUEST_ASKING);
+    answer(guest, hello);
+}
+
+static void let_in(struct guest *guest)
+{
+    struct hello hello = must_prove(guest)
+                             ? transport_proof(guest->transport, guest->who.node, guest->asked)
+                             : answer_of(guest);
     move(guest, GUEST_ANSWERING);
     answer(guest, hello);
 }
@@ -83,7 +108,7 @@ static void admit(struct guest *guest, struct peer *peer)
     peer->guest_refusal = 0;
     guest->peer = peer;
     transport->stranger_count--;
-    answer_hello(guest);
+    let_in(guest);
     dial_called(peer, &guest->who);
 }
 
@@ -96,7 +121,7 @@ void guest_unpark(struct guest *guest, int err)
     if (err != 0)
         refuse(guest, guest->who.node, err);
     else if (guest->is_snapshot)
-        answer_hello(guest);
+        let_in(guest);
     else
         admit(guest, peer);
 }
@@ -118,40 +143,68 @@ static void hand_over(struct guest *guest)
     guest_close(guest);
 }
 
-static void greeted(struct guest *guest)
+/* A sound hello of this kind came; false: it did not, and the connection is over. */
+static bool take_hello(struct guest *guest, enum hello_kind kind, struct hello *theirs)
 {
     struct transport *transport = guest->transport;
-    struct hello theirs = {0};
-    int err = hello_get(guest->hello, &theirs);
-    if (err == RR_E_MALFORMED || (err == 0 && theirs.kind != HELLO_DIAL)) {
+    *theirs = (struct hello){.from = 0};
+    int err = hello_get(guest->hello, theirs);
+    if (err == RR_E_MALFORMED || (err == 0 && theirs->kind != kind)) {
         transport->stats.malformed++;
         guest_close(guest);
-        return;
+        return false;
     }
     if (err == 0)
-        err = hello_check(&transport->hello, &theirs);
-    guest->is_snapshot = theirs.flags & HELLO_SNAPSHOT;
+        err = hello_check(&transport->hello, theirs);
+    guest->is_snapshot = theirs->flags & HELLO_SNAPSHOT;
     if (err == 0 && guest->is_snapshot)
         err = may_stream(transport);
-    if (err != 0) {
-        refuse(guest, theirs.from, err);
-        return;
-    }
-    guest->who = (struct transport_peer){.node = theirs.from,
-                                         .instance = theirs.instance,
-                                         .boot = theirs.boot,
-                                         .nonce = theirs.nonce};
-    guest->feature_level = theirs.feature_level;
+    if (err != 0)
+        refuse(guest, theirs->from, err);
+    return err == 0;
+}
+
+static void judge(struct guest *guest)
+{
+    struct transport *transport = guest->transport;
+    uint64_t node = guest->who.node;
     move(guest, GUEST_PARKED);
-    err = transport->options.check_peer(transport->options.ctx, &guest->who);
+    int err = transport->options.check_peer(transport->options.ctx, &guest->who);
     if (err == RR_E_PENDING && guest->is_snapshot)
         err = RR_E_BUSY; /* its message connection will see to the record */
     bool is_let_in = (err == 0 || err == RR_E_PENDING) && !guest->is_snapshot;
-    if (is_let_in && !transport_find_peer(transport, theirs.from) &&
-        !transport_new_guest_peer(transport, theirs.from))
+    if (is_let_in && !transport_find_peer(transport, node) &&
+        !transport_new_guest_peer(transport, node))
         err = RR_E_BUSY;
     if (err != RR_E_PENDING && guest->state == GUEST_PARKED) /* not accepted by the callback */
         guest_unpark(guest, err);
+}
+
+static void greeted(struct guest *guest)
+{
+    struct hello theirs;
+    if (!take_hello(guest, HELLO_DIAL, &theirs))
+        return;
+    guest->who = transport_peer_of(guest->transport, &theirs);
+    guest->feature_level = theirs.feature_level;
+    if (must_prove(guest))
+        ask(guest);
+    else
+        judge(guest);
+}
+
+static void proved(struct guest *guest)
+{
+    struct hello theirs;
+    if (!take_hello(guest, HELLO_PROOF, &theirs))
+        return;
+    guest->asked = theirs.asked;
+    if (!guest->is_snapshot && transport_take_proof(&theirs, &guest->who)) {
+        judge(guest);
+    } else {
+        guest->transport->stats.malformed++;
+        guest_close(guest);
+    }
 }
 
 static void in_done(struct transport_op *op)
@@ -160,6 +213,7 @@ static void in_done(struct transport_op *op)
     int64_t result = op->io.result;
     switch (guest->state) {
     case GUEST_HELLO:
+    case GUEST_PROVING:
         if (result <= 0) {
             guest_close(guest);
             break;
@@ -168,8 +222,10 @@ static void in_done(struct transport_op *op)
         RR_ASSERT(guest->hello_bytes <= HELLO_SIZE);
         if (guest->hello_bytes < HELLO_SIZE)
             receive_hello(guest);
-        else
+        else if (guest->state == GUEST_HELLO)
             greeted(guest);
+        else
+            proved(guest);
         break;
     case GUEST_OPEN:
         guest_receive(guest);
@@ -185,7 +241,8 @@ static void out_done(struct transport_op *op)
     int64_t result = op->io.result;
     if (guest->state == GUEST_CLOSING)
         return;
-    RR_ASSERT(guest->state == GUEST_ANSWERING || guest->state == GUEST_REFUSING);
+    RR_ASSERT(guest->state == GUEST_ASKING || guest->state == GUEST_ANSWERING ||
+              guest->state == GUEST_REFUSING);
     if (result <= 0) {
         guest_close(guest);
         return;
@@ -194,6 +251,10 @@ static void out_done(struct transport_op *op)
     RR_ASSERT(guest->hello_bytes <= HELLO_SIZE);
     if (guest->hello_bytes < HELLO_SIZE) {
         send_hello(guest);
+    } else if (guest->state == GUEST_ASKING) {
+        guest->hello_bytes = 0;
+        move(guest, GUEST_PROVING);
+        receive_hello(guest);
     } else if (guest->is_snapshot && guest->state == GUEST_ANSWERING) {
         hand_over(guest);
     } else if (guest->state == GUEST_REFUSING || !guest_open(guest)) {

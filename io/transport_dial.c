@@ -2,21 +2,24 @@
  *
  * The connections that we dial, on which we send (struct dial, transport_impl.h).
  *
- * Happy path: connect, our hello out, the peer's answer in, its record durable, up: a receive stays
- * armed to see the peer close. Failure path: whatever goes wrong closes the connection; once both
- * ops are back it is idle and dialled again after a pause that doubles up to backoff_max, half of
- * it random; after a refusal the pause is the longest at once.
+ * Happy path: connect, our hello out, the peer's answer in (then our proof out, the peer's in), its
+ * record durable, up: a receive stays armed to see the peer close. Failure path: whatever goes
+ * wrong closes the connection; once both ops are back it is idle and dialled again after a pause
+ * that doubles up to backoff_max, half of it random; after a refusal the pause is the longest at
+ * once.
  */
 #include "io/transport_impl.h"
 
 /* A connect is given up after so many times what counts as silence. */
 #define CONNECT_SILENCES 2u
 
-static const uint8_t next_states[] = {
+static const uint16_t next_states[] = {
     [DIAL_IDLE] = 1 << DIAL_CONNECTING,
     [DIAL_CONNECTING] = 1 << DIAL_GREETING | 1 << DIAL_CLOSING,
     [DIAL_GREETING] = 1 << DIAL_LISTENING | 1 << DIAL_CLOSING,
-    [DIAL_LISTENING] = 1 << DIAL_PARKED | 1 << DIAL_CLOSING,
+    [DIAL_LISTENING] = 1 << DIAL_PROVING | 1 << DIAL_PARKED | 1 << DIAL_CLOSING,
+    [DIAL_PROVING] = 1 << DIAL_HEARING | 1 << DIAL_CLOSING,
+    [DIAL_HEARING] = 1 << DIAL_PARKED | 1 << DIAL_CLOSING,
     [DIAL_PARKED] = 1 << DIAL_UP | 1 << DIAL_CLOSING,
     [DIAL_UP] = 1 << DIAL_CLOSING,
     [DIAL_CLOSING] = 1 << DIAL_IDLE,
@@ -101,40 +104,75 @@ static void up(struct peer *peer)
         transport->options.on_peer_up(transport->options.ctx, peer->node);
 }
 
-static void answered(struct peer *peer)
+/* A hello of this kind came, from whom we dialled; false: no, and the connection is over. */
+static bool take_hello(struct peer *peer, enum hello_kind kind, struct hello *theirs)
 {
     struct transport *transport = peer->transport;
-    struct dial *dial = &peer->dial;
-    struct hello theirs;
-    int err = hello_get(dial->hello, &theirs);
-    if (err == RR_E_MALFORMED || (err == 0 && theirs.kind == HELLO_DIAL)) {
+    int err = hello_get(peer->dial.hello, theirs);
+    bool is_refusal = err == 0 && theirs->kind == HELLO_REFUSAL;
+    if (err == RR_E_MALFORMED || (err == 0 && !is_refusal && theirs->kind != kind)) {
         transport->stats.malformed++;
         dial_close(peer);
-        return;
+        return false;
     }
-    if (err == 0 && theirs.kind == HELLO_REFUSAL) {
-        err = theirs.code;
+    if (is_refusal) {
+        err = theirs->code;
         if (transport->options.on_refused)
             transport->options.on_refused(transport->options.ctx, peer->node, err);
     }
     if (err == 0) {
         struct hello ours = transport->hello;
         ours.to = peer->node;
-        err = hello_check(&ours, &theirs);
+        err = hello_check(&ours, theirs);
     }
-    if (err != 0) {
+    if (err != 0)
         refused(peer, err);
-        return;
-    }
-    dial->who = (struct transport_peer){.node = theirs.from,
-                                        .instance = theirs.instance,
-                                        .boot = theirs.boot,
-                                        .nonce = theirs.nonce};
-    peer->feature_level = theirs.feature_level;
+    return err == 0;
+}
+
+static void judge(struct peer *peer)
+{
+    struct transport *transport = peer->transport;
+    struct dial *dial = &peer->dial;
     move(dial, DIAL_PARKED);
-    err = transport->options.check_peer(transport->options.ctx, &dial->who);
+    int err = transport->options.check_peer(transport->options.ctx, &dial->who);
     if (err != RR_E_PENDING && dial->state == DIAL_PARKED) /* not removed by the callback */
         dial_unpark(peer, err);
+}
+
+static void answered(struct peer *peer)
+{
+    struct transport *transport = peer->transport;
+    struct dial *dial = &peer->dial;
+    struct hello theirs;
+    if (!take_hello(peer, HELLO_ANSWER, &theirs))
+        return;
+    dial->who = transport_peer_of(transport, &theirs);
+    peer->feature_level = theirs.feature_level;
+    if (!dial->who.has_past) {
+        judge(peer);
+        return;
+    }
+    dial->who.past_boot = transport_ask(transport, &dial->who);
+    struct hello proof = transport_proof(transport, peer->node, theirs.asked);
+    proof.asked = dial->who.past_boot;
+    hello_put(&proof, dial->hello);
+    dial->hello_bytes = 0;
+    move(dial, DIAL_PROVING);
+    send_hello(dial);
+}
+
+static void heard(struct peer *peer)
+{
+    struct hello theirs;
+    if (!take_hello(peer, HELLO_PROOF, &theirs))
+        return;
+    if (transport_take_proof(&theirs, &peer->dial.who)) {
+        judge(peer);
+    } else {
+        peer->transport->stats.malformed++;
+        dial_close(peer);
+    }
 }
 
 void dial_unpark(struct peer *peer, int err)
@@ -159,6 +197,7 @@ static void out_done(struct transport_op *op)
             connected(peer);
         break;
     case DIAL_GREETING:
+    case DIAL_PROVING:
         if (result <= 0) {
             dial_close(peer);
             break;
@@ -170,7 +209,7 @@ static void out_done(struct transport_op *op)
             break;
         }
         dial->hello_bytes = 0;
-        move(dial, DIAL_LISTENING);
+        move(dial, dial->state == DIAL_GREETING ? DIAL_LISTENING : DIAL_HEARING);
         receive_answer(dial);
         break;
     case DIAL_UP:
@@ -189,6 +228,7 @@ static void in_done(struct transport_op *op)
     int64_t result = op->io.result;
     switch (dial->state) {
     case DIAL_LISTENING:
+    case DIAL_HEARING:
         if (result <= 0) {
             dial_close(peer);
             break;
@@ -197,8 +237,10 @@ static void in_done(struct transport_op *op)
         RR_ASSERT(dial->hello_bytes <= HELLO_SIZE);
         if (dial->hello_bytes < HELLO_SIZE)
             receive_answer(dial);
-        else
+        else if (dial->state == DIAL_LISTENING)
             answered(peer);
+        else
+            heard(peer);
         break;
     case DIAL_UP:
         if (result > 0)

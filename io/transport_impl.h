@@ -41,18 +41,20 @@ struct transport_op {
 
 /* Our connection to a peer.
  *
- *     IDLE ──time──> CONNECTING ──> GREETING ──> LISTENING ──> PARKED ──> UP
- *       ^                 │             │            │            │        │
- *       └──── CLOSING <───┴─────────────┴────────────┴────────────┴────────┘
+ *     IDLE ──time──> CONNECTING ──> GREETING ──> LISTENING ──────────────────────> PARKED ──> UP
+ *       ^                                           └──> PROVING ──> HEARING ─────────┘
+ *       └──── CLOSING <── from all but IDLE
  *
- * It waits: in IDLE for deadline_ns; in CONNECTING, GREETING and UP for `out`; in LISTENING and UP
- * for `in`; in PARKED for the verdict of check_peer, at once or by transport_accept_peer; in
- * CLOSING for both ops to come back. */
+ * It waits: in IDLE for deadline_ns; in CONNECTING, GREETING, PROVING and UP for `out`; in
+ * LISTENING, HEARING and UP for `in`; in PARKED for the verdict of check_peer, at once or by
+ * transport_accept_peer; in CLOSING for both ops to come back. */
 enum dial_state {
     DIAL_IDLE,
     DIAL_CONNECTING,
     DIAL_GREETING,  /* our hello is being sent */
     DIAL_LISTENING, /* the answer is awaited */
+    DIAL_PROVING,   /* our proof is being sent */
+    DIAL_HEARING,   /* the peer's proof is awaited */
     DIAL_PARKED,    /* the peer's record is being made durable */
     DIAL_UP,
     DIAL_CLOSING,
@@ -61,7 +63,7 @@ enum dial_state {
 struct dial {
     enum dial_state state;
     int fd;               /* -1 in IDLE */
-    uint32_t hello_bytes; /* of our hello sent, then of the answer received */
+    uint32_t hello_bytes; /* of our hello or proof sent, then of the answer to it received */
     uint32_t attempt;     /* since it was last up for long; sets the backoff */
     uint64_t deadline_ns; /* IDLE: when to dial; up to PARKED: when to give up; UP: when it counts
                              as up for long, and attempt falls back to 0 */
@@ -78,19 +80,21 @@ struct dial {
 
 /* A connection that we accepted.
  *
- *     HELLO ──> PARKED ──> ANSWERING ──> OPEN
- *       │ └──────┬─> REFUSING │           │
- *       └────────┴──────┴─────┴───────────┴──> CLOSING ──> freed
+ *     HELLO ──────────────────────────> PARKED ──> ANSWERING ──> OPEN
+ *       └──> ASKING ──> PROVING ──────────┘
  *
+ * HELLO, PROVING and PARKED also go to REFUSING, and all states to CLOSING, from where it is freed.
  * One that carries a snapshot is a stranger to the end: once it is answered its descriptor is
  * handed over and the guest closes without it.
- * It waits: in HELLO and OPEN for `in`; in ANSWERING and REFUSING for `out`; in PARKED for the
- * verdict of check_peer, at once or by transport_accept_peer; in CLOSING for both ops to come back.
- */
+ * It waits: in HELLO, PROVING and OPEN for `in`; in ASKING, ANSWERING and REFUSING for `out`; in
+ * PARKED for the verdict of check_peer, at once or by transport_accept_peer; in CLOSING for both
+ * ops to come back. */
 enum guest_state {
     GUEST_HELLO,
+    GUEST_ASKING,  /* our answer is being sent: which boot do you remember of yourself? */
+    GUEST_PROVING, /* its proof is awaited */
     GUEST_PARKED,
-    GUEST_ANSWERING, /* has a peer from here on */
+    GUEST_ANSWERING, /* our answer or proof; has a peer from here on */
     GUEST_REFUSING,
     GUEST_OPEN,
     GUEST_CLOSING,
@@ -105,7 +109,8 @@ struct guest {
     struct guest *next;     /* in transport->guests */
     uint64_t deadline_ns;   /* when it is closed: too slow to greet or, OPEN, too long silent */
     uint32_t feature_level; /* from its hello */
-    uint32_t hello_bytes;   /* of its hello received, then of our answer sent */
+    uint64_t asked;         /* by its proof: the nonce of which boot of this node */
+    uint32_t hello_bytes;   /* of its hello or proof received, then of our answer sent */
     uint32_t frame_size;    /* of the frame at `parsed`, header included; 0: not yet known */
     uint32_t parsed;        /* block bytes handed over; <= filled */
     uint32_t filled;        /* block bytes received; <= block->cap */
@@ -164,6 +169,24 @@ static inline uint32_t peer_level(const struct peer *peer)
     return own < peer->feature_level ? own : peer->feature_level;
 }
 
+/* Do both ends prove their past? */
+static inline bool transport_proves_to(const struct transport *transport, uint32_t feature_level)
+{
+    return rr_min_u64(transport->hello.feature_level, feature_level) >= HELLO_LEVEL_PROOFS;
+}
+
+/* Who said this hello; what it knows of its past is still to be heard. */
+static inline struct transport_peer transport_peer_of(const struct transport *transport,
+                                                      const struct hello *theirs)
+{
+    return (struct transport_peer){.node = theirs->from,
+                                   .instance = theirs->instance,
+                                   .boot = theirs->boot,
+                                   .nonce = theirs->nonce,
+                                   .has_past =
+                                       transport_proves_to(transport, theirs->feature_level)};
+}
+
 /* ---- transport.c --------------------------------------------------------------------- */
 
 struct peer *transport_find_peer(const struct transport *transport, uint64_t node);
@@ -171,6 +194,11 @@ struct peer *transport_find_peer(const struct transport *transport, uint64_t nod
 struct peer *transport_new_guest_peer(struct transport *transport, uint64_t node);
 void transport_op_init(struct transport_op *op, struct transport *transport,
                        void (*resume)(struct transport_op *op));
+/* Our proof to `to`, who asked for the nonce of our boot `boot`. */
+struct hello transport_proof(const struct transport *transport, uint64_t to, uint64_t boot);
+uint64_t transport_ask(const struct transport *transport, const struct transport_peer *who);
+/* Is this the proof of whoever said it was `who`? Then what it knows of its past is filled in. */
+bool transport_take_proof(const struct hello *proof, struct transport_peer *who);
 /* Fills in what all ops share and submits. */
 void transport_op_submit(struct transport_op *op, enum io_kind kind, int fd,
                          const struct iovec *iov, uint32_t iov_count);

@@ -112,6 +112,8 @@ int wal_open(const struct wal_options *options, const struct wal_recovery *recov
     if (err)
         return err;
     err = wal_recover(wal, recovery, error);
+    if (!err && recovery->on_boot)
+        err = recovery->on_boot(recovery->ctx, wal->boot + 1, error);
     if (!err)
         err = begin_boot(wal, error);
     RR_ASSERT(err || wal->durable_seq + 1 == wal->next_seq);

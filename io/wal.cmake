@@ -3,6 +3,7 @@
 add_library(rr_wal STATIC
     file_path.c
     identity.c
+    lineage.c
     log_block.c
     snapshot_file.c
     snapshot_format.c

@@ -88,6 +88,8 @@ struct wal_recovery {
     int (*on_entries)(void *ctx, uint64_t group, uint64_t first_index, uint32_t count,
                       uint64_t commit, const uint8_t *bytes, uint32_t size, struct rr_block *block);
     int (*on_peer)(void *ctx, const struct wal_peer *peer);
+    /* At the end, and optional: this boot is about to begin; whatever must be durable before it. */
+    int (*on_boot)(void *ctx, uint64_t boot, struct rr_error *error);
 };
 
 /* Makes the first segments of a directory without identity (durable on return; what a half-made

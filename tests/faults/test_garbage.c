@@ -200,7 +200,7 @@ static struct hello hello_of(uint64_t cluster, uint64_t from, uint64_t to)
                           .boot = 1000,
                           .nonce = 5,
                           .loop_count = 1,
-                          .feature_level = IDENTITY_FEATURE_LEVEL,
+                          .feature_level = HELLO_LEVEL_PROOFS - 1, /* one round, not two */
                           .entry_bytes_max = (1 << 20) + 1,
                           .frame_bytes_max = 16 << 20,
                           .kind = HELLO_DIAL};

@@ -208,7 +208,7 @@ static void test_refusal_of_an_identity_of_another_version(void)
     file_read_at(harness.dirs[0], "identity", 0, file, sizeof(file));
     for (uint32_t offset = 8; offset <= 12; offset += 4) { /* format, feature level */
         memcpy(patched, file, sizeof(file));
-        patched[offset]++;
+        patched[offset] += 9;
         uint32_t crc = crc32c(0, patched, 44);
         memcpy(patched + 44, &crc, sizeof(crc));
         file_write_at(harness.dirs[0], "identity", 0, patched, sizeof(patched));
@@ -293,8 +293,9 @@ static void test_refusal_of_a_wiped_node(void)
 
 /* The directory of node 3 is copied, lives on for `boots` boots, and is then rolled back. One boot:
  * the copy comes with the boot count that its peers know and another nonce; more: with a lower
- * one. */
-static void roll_back_after(uint32_t boots)
+ * one. After as many starts or more that nobody hears of it comes with a higher one, and without
+ * the past that its peers know. */
+static void roll_back_after(uint32_t boots, uint32_t lonely_starts)
 {
     struct harness harness;
     struct dir_copy old, newest;
@@ -310,7 +311,15 @@ static void roll_back_after(uint32_t boots)
     }
     dir_copy_take(&newest, harness.dirs[2]);
     dir_copy_put(&old, harness.dirs[2]);
-    harness_open(&harness, 2);
+    if (lonely_starts)
+        fault_close_all(&harness, RR_CLOSE_DRAIN);
+    for (uint32_t i = 0; i < lonely_starts; i++) {
+        harness_open(&harness, 2);
+        harness_close(&harness, 2, RR_CLOSE_DRAIN);
+    }
+    for (uint32_t i = 0; i < 3; i++)
+        if (!harness.nodes[i].engine)
+            harness_open(&harness, i);
     check_fenced(&harness);
     /* The true directory is still good. */
     dir_copy_put(&newest, harness.dirs[2]);
@@ -325,12 +334,17 @@ static void roll_back_after(uint32_t boots)
 
 static void test_refusal_of_a_directory_rolled_back_by_one_boot(void)
 {
-    roll_back_after(1);
+    roll_back_after(1, 0);
 }
 
 static void test_refusal_of_a_directory_rolled_back_by_three_boots(void)
 {
-    roll_back_after(3);
+    roll_back_after(3, 0);
+}
+
+static void test_refusal_of_a_rolled_back_directory_that_outgrows_its_peers(void)
+{
+    roll_back_after(2, 5);
 }
 
 /* Node 3 of another cluster answers where node 3 of this one is expected, and calls as well. */
@@ -389,6 +403,7 @@ int main(void)
     RUN(test_refusal_of_a_wiped_node);
     RUN(test_refusal_of_a_directory_rolled_back_by_one_boot);
     RUN(test_refusal_of_a_directory_rolled_back_by_three_boots);
+    RUN(test_refusal_of_a_rolled_back_directory_that_outgrows_its_peers);
     RUN(test_refusal_of_a_node_of_another_cluster);
     RUN(test_refusal_of_a_node_with_other_limits);
     return 0;

@@ -45,12 +45,12 @@ static void tend(struct world *world)
             node_bury(node);
         if (node->engine && node->resume_at == 0 && node->answer_at == 0 &&
             (node->is_sick || node->is_harmed) && node_error(node) != 0) {
-            node->is_fenced |= node_error(node) == RR_E_INSTANCE;
             node_close(node);
         }
         if (!node->engine && !node->is_out && node->answer_at == 0 &&
             (world->is_healed || sim_now(world->sim) >= node->restart_at))
             node_open(node);
+        disks_keep_lonely(node);
         tend_groups(node);
     }
     faults_tend(world);

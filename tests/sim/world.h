@@ -47,11 +47,10 @@ struct node {
     /* The atlas: what may be done to what is durable here; see world_disks.c. */
     bool is_harmed;   /* something durable was taken away: it counts among the minority */
     bool is_stranger; /* it lives in a directory that its peers must refuse */
-    bool is_fenced;   /* and has learned so */
-    bool is_wiped;    /* it was an empty one */
     bool is_out;      /* its directory does not open any more, as it should */
     struct sim_disk_image *image; /* of an earlier time; NULL: none */
     uint64_t image_boot;          /* the newest boot that the image knows */
+    uint32_t lonely_starts;       /* so many processes on the image die before they meet a peer */
 };
 
 /* X(what was done, or happened) */
@@ -185,6 +184,7 @@ void faults_crash(struct node *node, bool power, enum sim_power_loss how);
 void disks_strike_damage(struct world *world);
 void disks_strike_lost_write(struct world *world);
 void disks_strike_rollback(struct world *world);
+void disks_keep_lonely(struct node *node);
 void disks_strike_wipe(struct world *world);
 /* The process ended: harm that the log cannot see, by its own words, is taken back; and a copy of
  * the directory is kept now and then. */

@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What is done to durable bytes, and the atlas that says to whom it may be done: Ringraft does not
- * repair, so a harmed disk is as good as lost, and only a minority may be. Four more things are
+ * repair, so a harmed disk is as good as lost, and only a minority may be. Three more things are
  * beyond what is promised and are not asked for:
  *
  * - the log's last writes, as long as no later one proves them, look torn when they are damaged
  *   (docs/DESIGN.md); what harm lies there when the process ends is taken back;
  * - an older copy of a directory can only be told from the real one by peers that have seen a later
  *   boot of it; so it takes the place of the real one only when all the others have;
- * - likewise an empty directory, by peers that have seen the node at all;
- * - an older copy whose process is started again and again without meeting a peer outgrows the boot
- *   count that they know; so whenever its process ends before that, the copy is put back.
+ * - likewise an empty directory, by peers that have seen the node at all.
  */
 #include "tests/sim/world.h"
 
@@ -106,35 +104,55 @@ static bool is_known_beyond(struct node *node, uint64_t boot)
     struct world *world = node->world;
     for (uint32_t i = 0; i < world->plan.node_count; i++) {
         struct node *other = &world->nodes[i];
-        if (other != node && !other->is_out &&
-            durable_log_knows(log_of(other), node->id) <= boot)
+        if (other != node && !other->is_out && durable_log_knows(log_of(other), node->id) <= boot)
             return false;
     }
     return true;
 }
 
-static void replace(struct node *node, bool is_wiped)
+static void replace(struct node *node, const struct sim_disk_image *image)
 {
     struct world *world = node->world;
 
     durable_log_end(&world->oracle.logs[node->number - 1]);
     node->is_harmed = true;
     node->is_stranger = true;
-    node->is_wiped = is_wiped;
     faults_crash(node, true, SIM_LOSE_ALL);
-    sim_disk_replace(world->sim, node->number, is_wiped ? NULL : node->image);
+    sim_disk_replace(world->sim, node->number, image);
+}
+
+/* A node whose directory can be rolled back so that all will know it. */
+static struct node *rollback_victim(struct world *world)
+{
+    uint64_t first = stream_below(&world->chance, world->plan.node_count);
+    for (uint64_t i = 0; i < world->plan.node_count; i++) {
+        struct node *node = &world->nodes[(first + i) % world->plan.node_count];
+        if (may_harm(node) && node->image && is_known_beyond(node, node->image_boot))
+            return node;
+    }
+    return NULL;
 }
 
 void disks_strike_rollback(struct world *world)
 {
-    struct node *node = any_victim(world);
+    struct node *node = rollback_victim(world);
 
-    if (!node || !node->image || !is_known_beyond(node, node->image_boot))
+    if (!node)
         return;
     world_say(world, "strike: node %u gets back its directory of boot %llu", node->number,
               (unsigned long long)node->image_boot);
     world->counts.rollbacks++;
-    replace(node, false);
+    replace(node, node->image);
+    node->lonely_starts = (uint32_t)stream_below(&world->chance, 8);
+}
+
+/* Its boot count grows beyond the one that its peers know. */
+void disks_keep_lonely(struct node *node)
+{
+    if (!node->engine || node->lonely_starts == 0)
+        return;
+    node->lonely_starts--;
+    faults_crash(node, false, SIM_LOSE_ALL);
 }
 
 void disks_strike_wipe(struct world *world)
@@ -145,7 +163,7 @@ void disks_strike_wipe(struct world *world)
         return;
     world_say(world, "strike: node %u gets an empty directory", node->number);
     world->counts.wipes++;
-    replace(node, true);
+    replace(node, NULL);
 }
 
 /* ---- when a process ended ------------------------------------------------ */
@@ -163,8 +181,6 @@ void disks_settle(struct node *node)
 {
     struct world *world = node->world;
 
-    if (node->is_stranger && !node->is_wiped && !node->is_fenced)
-        sim_disk_replace(world->sim, node->number, node->image);
     if (node->is_stranger)
         return;
     struct durable_log *log = log_of(node);

@@ -328,7 +328,6 @@ void node_bury(struct node *node)
 
     world_say(world, "node %u died", node->number);
     world->counts.deaths++;
-    node->is_fenced = false; /* what it had learned may not be durable */
     if (node->engine)
         engine_abandon(node->engine);
     forget_requests(node);

@@ -403,7 +403,7 @@ static void test_hanging_disk_of_the_receiver_is_left_and_cleared_up(void)
 
 static void test_canceled_transfer_ends_on_both_sides(void)
 {
-    start(12, 2);
+    start(14, 2);
     struct stream_node *from = node_of(1), *to = node_of(2);
     struct stream_file file = stream_file_make(from, 5, 100, FILE_BYTES);
     CHECK(stream_file_send(from, &file, 2, 9) == 0);

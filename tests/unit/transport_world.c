@@ -321,7 +321,7 @@ struct hello make_hello(const struct world *world, uint64_t from, uint64_t to)
                           .boot = 1,
                           .nonce = 9001,
                           .loop_count = 1,
-                          .feature_level = IDENTITY_FEATURE_LEVEL,
+                          .feature_level = HELLO_LEVEL_PROOFS - 1,
                           .entry_bytes_max = world->options.limits.entry_bytes_max,
                           .frame_bytes_max = world->options.limits.frame_bytes_max,
                           .kind = HELLO_DIAL};

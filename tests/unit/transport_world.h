@@ -98,7 +98,7 @@ void check_received(const struct world_node *node, uint32_t at, const struct rr_
 
 /* ---- strangers ----------------------------------------------------------------------- */
 
-/* The hello that node `from` (an id) would say to node `to`. */
+/* The hello that node `from` (an id) would say to node `to`, with a build that proves no past. */
 struct hello make_hello(const struct world *world, uint64_t from, uint64_t to);
 /* Connects to node i, says this hello, settles; the stranger's fd. */
 int stranger_hello(struct world *world, uint32_t i, const struct hello *hello);
