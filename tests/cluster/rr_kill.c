@@ -4,10 +4,12 @@
  * The parent keeps the acknowledgements. Passes when no acknowledged write is lost, all replicas
  * applied the same history, and every restart recovered without help.
  *
- *   rr-kill [--cycles N] [--all N] [--seed N] [--dir DIR] [--keep] [--old PROGRAM]
+ *   rr-kill [--cycles N] [--all N] [--seed N] [--dir DIR] [--keep] [--old PROGRAM [--back]]
  *
  * --old names the rr-kill of an older build: all replicas begin with it and are moved to this
  * build one after another, under load and kills; each is away long enough to be sent a snapshot.
+ * The older build then refuses a directory of this one; with --back it takes it, and each replica
+ * goes back and forth once before the next one is moved.
  */
 #include "bench/control.h"
 #include "bench/local.h"
@@ -35,6 +37,7 @@ struct killer {
     char dir[400];
     char ports[32];
     const char *old; /* an older build's program, or NULL */
+    bool goes_back;
     bool is_old[KILL_NODES];
     struct control nodes[KILL_NODES];
     uint64_t boots;
@@ -227,23 +230,33 @@ static void check_way_back(struct killer *killer, uint32_t node)
     await_node(killer, node);
 }
 
+static void move_node(struct killer *killer, uint32_t node, bool to_old)
+{
+    kill_node(killer, node);
+    run_for_others(killer, node, AWAY_MS);
+    killer->is_old[node] = to_old;
+    start_node(killer, node);
+    await_node(killer, node);
+    run_for(killer, 500);
+}
+
 /* From the older build to this one, a node at a time. */
 static void upgrade(struct killer *killer, uint32_t cycles, uint32_t all)
 {
     struct picture picture;
     for (uint32_t node = 0; node < KILL_NODES; node++) {
-        kill_node(killer, node);
-        run_for_others(killer, node, AWAY_MS);
-        killer->is_old[node] = false;
-        start_node(killer, node);
-        await_node(killer, node);
-        run_for(killer, 500);
+        move_node(killer, node, false);
+        if (killer->goes_back) {
+            move_node(killer, node, true);
+            move_node(killer, node, false);
+        }
         play(killer, cycles, all);
         settle(killer, &picture); /* old and new are one cluster, not two */
         for (uint32_t writer = 0; writer < KILL_NODES; writer++)
             control_send(&killer->nodes[writer], "write");
     }
-    check_way_back(killer, 0);
+    if (!killer->goes_back)
+        check_way_back(killer, 0);
 }
 
 static int run(struct killer *killer, uint32_t cycles, uint32_t all, bool keep)
@@ -288,17 +301,12 @@ static void parse_ports(char *text, uint16_t *ports)
 int main(int argc, char **argv)
 {
     static const struct option long_options[] = {
-        {"cycles", required_argument, NULL, 'c'},
-        {"all", required_argument, NULL, 'a'},
-        {"seed", required_argument, NULL, 's'},
-        {"dir", required_argument, NULL, 'd'},
-        {"keep", no_argument, NULL, 'k'},
-        {"node", required_argument, NULL, 'n'},
-        {"boot", required_argument, NULL, 'b'},
-        {"data", required_argument, NULL, 'D'},
-        {"ports", required_argument, NULL, 'p'},
-        {"old", required_argument, NULL, 'o'},
-        {NULL, 0, NULL, 0},
+        {"cycles", required_argument, NULL, 'c'}, {"all", required_argument, NULL, 'a'},
+        {"seed", required_argument, NULL, 's'},   {"dir", required_argument, NULL, 'd'},
+        {"keep", no_argument, NULL, 'k'},         {"node", required_argument, NULL, 'n'},
+        {"boot", required_argument, NULL, 'b'},   {"data", required_argument, NULL, 'D'},
+        {"ports", required_argument, NULL, 'p'},  {"old", required_argument, NULL, 'o'},
+        {"back", no_argument, NULL, 'B'},         {NULL, 0, NULL, 0},
     };
     static struct killer killer;
     struct kill_node_options child = {0};
@@ -325,6 +333,9 @@ int main(int argc, char **argv)
             break;
         case 'o':
             killer.old = optarg;
+            break;
+        case 'B':
+            killer.goes_back = true;
             break;
         case 'n':
             child.node = strtoull(optarg, NULL, 10);

@@ -1,16 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# mixed.sh SOURCE_DIR WORK_DIR RR_KILL [rr-kill's options]: a rolling upgrade. The build before this one is made from the
-# clone's history, a cluster of it is started and moved to this build node by node, under load and kills
+# mixed.sh SOURCE_DIR WORK_DIR OLDER RR_KILL [rr-kill's options]: a rolling upgrade. The build of commit OLDER is made from
+# the clone's history, a cluster of it is started and moved to this build node by node, under load and kills
 # (rr-kill --old). Exits 77 where the clone does not hold that commit.
 set -euo pipefail
 source_dir=$(cd "$1" && pwd)
 work_dir=$2
-rr_kill=$3
-shift 3
-# The last build of feature level 1 (io/identity.h).
-older=def2bbf1f78302400139b555207bae7f6d241303
+older=$3
+rr_kill=$4
+shift 4
 
 git -C "$source_dir" cat-file -e "$older^{commit}" 2>/dev/null ||
     { echo "mixed: skipped: this clone does not hold the older build, commit $older"; exit 77; }
