@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/faults/attacker.h"
 
+#include "io/snapshot_wire.h"
+#include "proto/codec.h"
+#include "proto/crc32c.h"
 #include "proto/frame.h"
 #include "tests/unit/check.h"
 
@@ -89,6 +92,101 @@ static void be_an_impostor(int fd, const struct hello *hello, uint32_t number)
     say(fd, noise, number % 4 == 1 ? 100000 : 1000); /* a body whose checksum is wrong */
 }
 
+/* ---- snapshot connections -------------------------------------------------- */
+
+#define STATE_BYTES 300000u /* of the snapshot that it pretends to have */
+
+/* The frame BEGIN of a transfer that would be taken; its size. */
+static uint32_t make_begin(const struct attack *attack, uint8_t frame[4096])
+{
+    const uint64_t voters[] = {1, 2, 3};
+    const struct rr_snapshot snapshot = {
+        .metadata = {.index = ATTACK_SNAPSHOT_INDEX,
+                     .term = attack->term,
+                     .conf_state = {.voters = voters, .voter_count = 3}}};
+    const struct rr_message message = {.type = RR_MSG_SNAP,
+                                       .from = attack->hello.from,
+                                       .to = attack->hello.to,
+                                       .term = attack->term,
+                                       .snapshot = &snapshot};
+    struct snapshot_said said = {.type = SNAPSHOT_SAYS_BEGIN,
+                                 .group = 1,
+                                 .size = STATE_BYTES,
+                                 .header_crc = 4711,
+                                 .payload_size = (uint32_t)rr_message_size(&message)};
+    CHECK(said.payload_size <= 4096 - SNAPSHOT_WIRE_HEAD);
+    rr_message_encode(&message, frame + SNAPSHOT_WIRE_HEAD);
+    snapshot_wire_put(&said, crc32c(0, frame + SNAPSHOT_WIRE_HEAD, said.payload_size), frame);
+    return SNAPSHOT_WIRE_HEAD + said.payload_size;
+}
+
+static void say_chunk(int fd, uint32_t offset, uint32_t size, uint32_t crc)
+{
+    uint8_t head[SNAPSHOT_WIRE_HEAD];
+    struct snapshot_said said = {
+        .type = SNAPSHOT_SAYS_CHUNK, .group = 1, .offset = offset, .payload_size = size};
+    snapshot_wire_put(&said, crc, head);
+    say(fd, head, sizeof(head));
+    say(fd, noise, size);
+}
+
+/* Bytes of noise with right checksums all along: only the file's own can tell. */
+static void say_whole_file(int fd)
+{
+    for (uint32_t at = 0; at < STATE_BYTES; at += 100000)
+        say_chunk(fd, at, 100000, crc32c(0, noise, 100000));
+}
+
+static void dribble(int fd, const uint8_t *bytes, uint32_t size)
+{
+    for (uint32_t i = 0; i < 8 && i < size; i++) {
+        say(fd, bytes + i, 1);
+        usleep(20000);
+    }
+}
+
+static void be_a_mad_leader(int fd, const struct attack *attack, uint32_t number)
+{
+    uint8_t bytes[4096];
+    struct hello hello = attack->hello, answer;
+    hello.flags = HELLO_SNAPSHOT;
+    hello_put(&hello, bytes);
+    say(fd, bytes, HELLO_SIZE);
+    if (hear_answer(fd, &answer) != HELLO_ANSWER)
+        return; /* others of us have taken all the places */
+    uint32_t size = make_begin(attack, bytes);
+    switch (number % 8) {
+    case 0:
+        say(fd, noise, 5000);
+        return;
+    case 1:
+        say(fd, bytes, SNAPSHOT_WIRE_HEAD / 2); /* and then nothing */
+        return;
+    case 2:
+        frame_header_put(
+            &(struct frame_header){.kind = FRAME_SNAPSHOT, .group = 1, .length = UINT32_MAX},
+            bytes);
+        say(fd, bytes, size);
+        return;
+    case 3:
+        bytes[size - 1] ^= 1;
+        say(fd, bytes, size);
+        return;
+    case 4:
+        dribble(fd, bytes, size);
+        return;
+    default:
+        say(fd, bytes, size);
+        break;
+    }
+    usleep(20000);
+    if (number % 8 == 5)
+        say_chunk(fd, 0, 100000, 1);
+    else if (number % 8 == 6)
+        say_whole_file(fd);
+    /* 7: half open */
+}
+
 static void attack_once(const struct attack *attack, int fd, uint32_t number)
 {
     switch (attack->kind) {
@@ -112,6 +210,9 @@ static void attack_once(const struct attack *attack, int fd, uint32_t number)
     }
     case ATTACK_IMPOSTOR:
         be_an_impostor(fd, &attack->hello, number);
+        break;
+    case ATTACK_SNAPSHOT:
+        be_a_mad_leader(fd, attack, number);
         break;
     default:
         break; /* silence */

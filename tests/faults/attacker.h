@@ -15,14 +15,19 @@ enum attack_kind {
     ATTACK_SILENCE,
     ATTACK_HALF_HELLO,
     ATTACK_IMPOSTOR, /* a hello that is accepted, then frames that are none */
+    ATTACK_SNAPSHOT, /* a snapshot connection that is accepted, then each sort of nonsense */
     ATTACK_KIND_COUNT,
 };
+
+/* The index of the snapshots that ATTACK_SNAPSHOT pretends to have. */
+#define ATTACK_SNAPSHOT_INDEX (UINT64_C(1) << 40)
 
 struct attack {
     enum attack_kind kind;
     uint32_t count;     /* connections */
     uint16_t port;      /* on 127.0.0.1 */
-    struct hello hello; /* OTHER_CLUSTER, IMPOSTOR: what it says */
+    struct hello hello; /* OTHER_CLUSTER, IMPOSTOR, SNAPSHOT: what it says */
+    uint64_t term;      /* SNAPSHOT: in which it pretends to lead */
 };
 
 struct attacker {

@@ -11,6 +11,7 @@
 #include "tests/unit/check.h"
 
 #include "io/identity.h"
+#include "io/snapshot_file.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -148,11 +149,26 @@ struct field {
     uint64_t resident_kib, term;
 };
 
+/* Snapshots that did not arrive, on any node, by why. */
+static _Atomic uint32_t lost_malformed, lost_corrupt, lost_closed;
+
+static void on_event(void *ctx, const struct rr_event *event)
+{
+    (void)ctx;
+    if (event->kind != RR_EVENT_SNAPSHOT)
+        return;
+    CHECK(event->snapshot_step != RR_SNAPSHOT_INSTALLED);
+    lost_malformed += event->status == RR_E_MALFORMED;
+    lost_corrupt += event->status == RR_E_CORRUPT;
+    lost_closed += event->status == RR_E_CLOSED;
+}
+
 static void field_begin(struct field *field)
 {
     attacker_start(&field->attacker);
     harness_init(&field->harness, 3);
     field->harness.group_options.tick_ms = 25;
+    field->harness.engine_options.on_event = on_event;
     fault_open_all(&field->harness);
     fault_propose_until_ok(&field->harness, 500, LOAD_ENTRY_SIZE);
     harness_check_equal(&field->harness);
@@ -288,6 +304,26 @@ static void test_crowd_of_a_thousand_does_not_keep_a_peer_out(void)
     field_end(&field);
 }
 
+/* What node `from` says to node `to` in its hello, to the last secret. */
+static struct hello stolen_hello(const struct field *field, uint32_t from, uint32_t to)
+{
+    const char *dir = field->harness.dirs[from];
+    struct surgery surgery;
+    surgery_begin(&surgery, dir);
+    const struct surgery_write *open = surgery_find(&surgery, 0, WAL_SECTION_OPEN);
+    struct wal_open_body body;
+    CHECK(open != NULL);
+    file_read_at(dir, open->segment,
+                 open->offset + sizeof(open->header) + sizeof(struct wal_section), &body,
+                 sizeof(body));
+    struct hello hello = hello_of(77, from + 1, to + 1);
+    file_read_at(dir, "identity", 32, &hello.instance, 8);
+    hello.boot = body.boot;
+    hello.nonce = body.nonce;
+    surgery_end(&surgery);
+    return hello;
+}
+
 /* Who knows everything that a follower says in its hello takes its place, until it calls again;
  * what he sends closes the connection, however long it pretends to be. */
 static void test_impostor_with_huge_frames_is_thrown_out(void)
@@ -296,27 +332,61 @@ static void test_impostor_with_huge_frames_is_thrown_out(void)
     field_begin(&field);
     uint32_t lead = (uint32_t)(field.leader - field.harness.nodes);
     uint32_t victim = (lead + 1) % 3;
-    struct surgery surgery;
-    surgery_begin(&surgery, field.harness.dirs[victim]);
-    const struct surgery_write *open = surgery_find(&surgery, 0, WAL_SECTION_OPEN);
-    struct wal_open_body body;
-    CHECK(open != NULL);
-    file_read_at(field.harness.dirs[victim], open->segment,
-                 open->offset + sizeof(open->header) + sizeof(struct wal_section), &body,
-                 sizeof(body));
     struct attack impostor = {.kind = ATTACK_IMPOSTOR,
-                              .count = 1,
                               .port = port_of(&field, lead),
-                              .hello = hello_of(77, victim + 1, lead + 1)};
-    file_read_at(field.harness.dirs[victim], "identity", 32, &impostor.hello.instance, 8);
-    impostor.hello.boot = body.boot;
-    impostor.hello.nonce = body.nonce;
-    surgery_end(&surgery);
+                              .hello = stolen_hello(&field, victim, lead)};
     for (uint32_t i = 0; i < 4; i++) {
         impostor.count = i + 1; /* its last connection sends the i-th sort of frame */
         attack(&field, impostor);
         harness_sleep_ms(300);
     }
+    field_end(&field);
+}
+
+/* Files of snapshots in the directory that the attacker pretended to send: whole ones, parts. */
+static void count_forged(const char *dir, uint32_t *whole, uint32_t *parts)
+{
+    DIR *listing = opendir(dir);
+    struct dirent *entry;
+    CHECK(listing != NULL);
+    while ((entry = readdir(listing))) {
+        uint64_t group, index;
+        enum snapshot_name_kind kind = snapshot_file_parse_name(entry->d_name, &group, &index);
+        if (kind == SNAPSHOT_NAME_OTHER || index != ATTACK_SNAPSHOT_INDEX)
+            continue;
+        *whole += kind == SNAPSHOT_NAME_PUBLISHED;
+        *parts += kind != SNAPSHOT_NAME_PUBLISHED;
+    }
+    closedir(listing);
+}
+
+/* He knows what the leader says in its hello, and opens snapshot connections to the others (and as
+ * a follower, to the leader): nothing of what he sends is ever installed, and places, memory and
+ * descriptors come back. */
+static void test_nonsense_on_snapshot_connections_installs_nothing(void)
+{
+    struct field field;
+    field_begin(&field);
+    uint32_t lead = (uint32_t)(field.leader - field.harness.nodes);
+    uint32_t restores[3], whole = 0, parts = 0;
+    for (uint32_t i = 0; i < 3; i++)
+        restores[i] = field.harness.nodes[i].chain.restores;
+    for (uint32_t round = 0; round < 6; round++) {
+        uint32_t to = (lead + round) % 3;
+        struct attack mad = {.kind = ATTACK_SNAPSHOT,
+                             .count = 24,
+                             .port = port_of(&field, to),
+                             .hello = stolen_hello(&field, to == lead ? (lead + 1) % 3 : lead, to),
+                             .term = field.term};
+        attack(&field, mad);
+        harness_sleep_ms(100);
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        count_forged(field.harness.dirs[i], &whole, &parts);
+        CHECK_EQ_U64(field.harness.nodes[i].chain.restores, restores[i]);
+    }
+    CHECK(lost_malformed > 0 && lost_corrupt > 0 && lost_closed > 0); /* he got that far */
+    CHECK(whole == 0 && parts <= 3); /* a part is worth something to who sent it: one of a group */
     field_end(&field);
 }
 
@@ -326,5 +396,6 @@ int main(void)
     RUN(test_silent_strangers_are_closed_in_time);
     RUN(test_crowd_of_a_thousand_does_not_keep_a_peer_out);
     RUN(test_impostor_with_huge_frames_is_thrown_out);
+    RUN(test_nonsense_on_snapshot_connections_installs_nothing);
     return 0;
 }
