@@ -214,6 +214,9 @@ bool group_rewrite(struct rr_group *group);
 /* The same for a log of any size of which no snapshot can be taken, over many turns, if it is time
  * to. */
 void group_move_log(struct rr_group *group);
+/* The entries before the newest snapshot are kept for slow followers as a courtesy: they go, or
+ * will when the one that is being taken is there. False: there are none. */
+bool group_drop_trail(struct rr_group *group);
 /* The newest one cannot be read: a new one is wanted. */
 bool snapshot_file_is_lost(const struct rr_group *group);
 /* Has the state machine become what `snapshot` says? Starts that if it has not begun, behind

@@ -85,18 +85,22 @@ static bool has_memory_for(struct rr_engine *engine, const struct rr_message *me
 
 /* May entries from a leader be logged? Not without room in memory or on the disk: they are refused
  * before anything of them is acknowledged, and the leader probes with its next heartbeat. Over its
- * budget the log takes them only if nothing here can make room: what is committed will be
- * snapshotted and go, however slow the state machine is; an uncommitted tail can only be committed
- * or truncated by what comes. */
-static bool may_log_received(const struct rr_group *group, const struct rr_message *message)
+ * budget the log takes them only if nothing here can make room: what is dead will be recycled, what
+ * is committed will be snapshotted and go, however slow the state machine is, and what is kept
+ * before a snapshot goes too; an uncommitted tail can only be committed or truncated by what comes.
+ */
+static bool may_log_received(struct rr_group *group, const struct rr_message *message)
 {
     struct wal *wal = group->engine->wal;
     if (RR_UNLIKELY(!has_memory_for(group->engine, message)))
         return false;
-    bool can_compact = group->snapshots.failure == 0 &&
-                       group->staged.commit > group->log.snapshot->snapshot.metadata.index;
-    if (RR_UNLIKELY(can_compact && wal_admits_proposals(wal) != 0))
-        return false;
+    int rc = wal_admits_proposals(wal);
+    if (RR_UNLIKELY(rc != 0)) {
+        uint64_t index = group->log.snapshot->snapshot.metadata.index;
+        bool can_compact = group->snapshots.failure == 0 && group->staged.commit > index;
+        if (rc != RR_E_NO_SPACE || can_compact || group_drop_trail(group))
+            return false;
+    }
     return wal_admits_entries(wal) == 0;
 }
 

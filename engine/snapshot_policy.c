@@ -149,23 +149,28 @@ void group_move_log(struct rr_group *group)
         group_stop(group, rc);
 }
 
-/* There is nothing newer to take a snapshot of. The entries behind the one there is are kept for
- * slow followers as a courtesy, and go first. What else holds the budget is not applied yet, and
- * without a quorum will not be: then it must not keep the log of others from being recycled. */
-static void drop_trail_or_move(struct rr_group *group)
+bool group_drop_trail(struct rr_group *group)
 {
     struct log_cache *log = &group->log;
     uint64_t index = log->snapshot->snapshot.metadata.index;
+    if (log->first > index)
+        return false;
     if (group->snapshots.take.phase != TAKE_IDLE)
-        return;
-    if (log->first > index) {
-        group_move_log(group);
-        return;
-    }
+        return true;
     log_cache_compact(log, index + 1);
     int rc = group_stage_state(group);
     if (rc != 0)
         group_stop(group, rc);
+    return true;
+}
+
+/* There is nothing newer to take a snapshot of. When the trail has gone, what else holds the budget
+ * is not applied yet, and without a quorum will not be: then it must not keep the log of others
+ * from being recycled. */
+static void drop_trail_or_move(struct rr_group *group)
+{
+    if (!group_drop_trail(group) && group->snapshots.take.phase == TAKE_IDLE)
+        group_move_log(group);
 }
 
 /* ---- when ---------------------------------------------------------------- */

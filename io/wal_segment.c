@@ -316,7 +316,9 @@ int wal_segments_within_budget(const struct wal_segments *segments, uint64_t que
     uint64_t budget = (segments->count_max - 1) * segments->segment_bytes; /* one stays a spare */
     if (RR_LIKELY(used + queued + segments->segment_bytes / 4 <= budget))
         return 0;
-    return is_recycling(segments) ? RR_E_BUSY : RR_E_NO_SPACE;
+    const struct wal_segment *oldest = &segments->ring[segments->oldest % WAL_SEGMENTS_MAX];
+    bool is_dead = segments->oldest < segments->active && oldest->holders == 0;
+    return is_dead || is_recycling(segments) ? RR_E_BUSY : RR_E_NO_SPACE;
 }
 
 void wal_segment_hold(struct wal_segments *segments, uint64_t number, uint64_t bytes)

@@ -112,7 +112,7 @@ bool wal_segments_place(struct wal_segments *segments, uint64_t seq, uint64_t pa
 /* Is there room for a quarter segment of entries without the last spare, when `queued` padded bytes
  * wait? 0, RR_E_BUSY (soon), RR_E_NO_SPACE (the disk is full). */
 int wal_segments_have_room(const struct wal_segments *segments, uint64_t queued);
-/* Does as much fit into the budget? 0, RR_E_BUSY (soon: a segment is being recycled),
+/* Does as much fit into the budget? 0, RR_E_BUSY (soon: a segment is being recycled, or may be),
  * RR_E_NO_SPACE. */
 int wal_segments_within_budget(const struct wal_segments *segments, uint64_t queued);
 /* Starts a refill if one is due. Returns when to be called again (UINT64_MAX: at the next event).
