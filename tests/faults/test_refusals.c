@@ -347,6 +347,12 @@ static void test_refusal_of_a_rolled_back_directory_that_outgrows_its_peers(void
     roll_back_after(2, 5);
 }
 
+/* Two copies of the newest boot: the first that is met is the one that counts. */
+static void test_refusal_of_a_second_copy_that_is_started_more_often(void)
+{
+    roll_back_after(1, 3);
+}
+
 /* Node 3 of another cluster answers where node 3 of this one is expected, and calls as well. */
 static void test_refusal_of_a_node_of_another_cluster(void)
 {
@@ -404,6 +410,7 @@ int main(void)
     RUN(test_refusal_of_a_directory_rolled_back_by_one_boot);
     RUN(test_refusal_of_a_directory_rolled_back_by_three_boots);
     RUN(test_refusal_of_a_rolled_back_directory_that_outgrows_its_peers);
+    RUN(test_refusal_of_a_second_copy_that_is_started_more_often);
     RUN(test_refusal_of_a_node_of_another_cluster);
     RUN(test_refusal_of_a_node_with_other_limits);
     return 0;

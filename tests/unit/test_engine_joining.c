@@ -222,6 +222,83 @@ static void test_wiped_node_is_not_trusted_by_one_that_is_new(void)
     sim_cluster_fini(&cluster);
 }
 
+static void cut(struct sim_cluster *cluster, uint32_t a, uint32_t b, bool is_cut)
+{
+    sim_cut(cluster->sim, a, b, is_cut);
+    sim_cut(cluster->sim, b, a, is_cut);
+}
+
+/* Node 1, which does not lead, lives on for a boot that nodes 2 and 3 see; then an older copy of its
+ * directory takes its place and is started, cut off, until its boot count lies above theirs. */
+static struct sim_node *outgrow(struct sim_cluster *cluster)
+{
+    sim_cluster_open(cluster);
+    propose(settled_leader(cluster, NULL), 100);
+    sim_cluster_kill(cluster, 0);
+    struct sim_disk_image *image = sim_disk_copy(cluster->sim, 1);
+    struct sim_node *leader = settled_leader(cluster, &cluster->nodes[0]);
+    sim_cluster_open_node(cluster, 0);
+    propose(leader, 100);
+    sim_cluster_run_ms(cluster, 1000);
+    sim_cluster_kill(cluster, 0);
+    sim_disk_replace(cluster->sim, 1, image);
+    sim_disk_image_free(image);
+    cut(cluster, 1, 2, true);
+    cut(cluster, 1, 3, true);
+    for (uint32_t i = 0; i < 4; i++) {
+        sim_cluster_open_node(cluster, 0);
+        sim_cluster_run_ms(cluster, 20);
+        sim_cluster_kill(cluster, 0);
+    }
+    return leader;
+}
+
+static void test_older_copy_does_not_outgrow_its_peers(void)
+{
+    struct sim_cluster cluster;
+    sim_cluster_init(&cluster, 7, 3);
+    struct sim_node *leader = outgrow(&cluster), *copy = &cluster.nodes[0];
+    cut(&cluster, 1, 2, false);
+    cut(&cluster, 1, 3, false);
+    sim_cluster_open_node(&cluster, 0);
+    sim_cluster_run_ms(&cluster, 3000);
+    CHECK(!sim_cluster_status(leader).peers[0].connected);
+    CHECK(sim_cluster_status(leader).peers[0].refusal == RR_E_INSTANCE);
+    struct rr_group_status status = sim_cluster_status(copy);
+    CHECK(status.error == RR_E_INSTANCE &&
+          status.peers[leader->number - 1].refusal == status.error);
+    struct rr_health health = {.size = sizeof(health)};
+    CHECK(rr_engine_health(copy->engine, &health) == 0 && health.status == RR_E_INSTANCE);
+    CHECK(strstr(health.text, "replace this node by a new one with a new id"));
+    sim_cluster_fini(&cluster);
+}
+
+/* A joiner that meets the copy first has nothing to compare it with; once it knows the group's log
+ * it has. */
+static void test_older_copy_is_trusted_by_a_joiner_until_the_log_names_the_true_one(void)
+{
+    struct sim_cluster cluster;
+    sim_cluster_init(&cluster, 8, 4);
+    cluster.voter_count = 3;
+    struct sim_node *leader = outgrow(&cluster), *joiner = &cluster.nodes[3];
+    change(leader, RR_MEMBER_ADD_LEARNER, 4);
+    CHECK(sim_machine(cluster.sim, 4));
+    cut(&cluster, 4, 2, true);
+    cut(&cluster, 4, 3, true);
+    sim_cluster_open_node(&cluster, 0);
+    sim_cluster_open_node(&cluster, 3); /* it dials node 1 */
+    sim_cluster_run_ms(&cluster, 3000);
+    CHECK(sim_cluster_status(&cluster.nodes[0]).error == 0);
+    cut(&cluster, 4, 2, false);
+    cut(&cluster, 4, 3, false);
+    sim_cluster_run_ms(&cluster, 5000);
+    CHECK_EQ_U64(sim_cluster_status(joiner).applied, sim_cluster_status(leader).applied);
+    CHECK(!sim_cluster_status(joiner).peers[0].connected);
+    CHECK(sim_cluster_status(joiner).peers[0].refusal == RR_E_INSTANCE);
+    CHECK(sim_cluster_status(&cluster.nodes[0]).error == RR_E_INSTANCE);
+    sim_cluster_fini(&cluster);
+}
+
 /* A fourth node was bootstrapped with another list of voters: three and four could both elect. */
 static void test_nodes_with_differing_initial_voters_do_not_talk(void)
 {
@@ -250,6 +327,8 @@ int main(void)
     RUN(test_member_that_was_away_is_found_by_members_it_never_met);
     RUN(test_wiped_node_comes_back_under_a_new_id_only);
     RUN(test_wiped_node_is_not_trusted_by_one_that_is_new);
+    RUN(test_older_copy_does_not_outgrow_its_peers);
+    RUN(test_older_copy_is_trusted_by_a_joiner_until_the_log_names_the_true_one);
     RUN(test_nodes_with_differing_initial_voters_do_not_talk);
     return 0;
 }
