@@ -462,7 +462,7 @@ static void dial(struct floor_node *node, const struct replica_options *options)
     for (uint32_t i = 0; i + 1 < node->node_count; i++) {
         struct link *link = &node->links[i];
         link->address = (struct io_address){0x7f000001, options->ports[i + 1]};
-        link->fd = node->io->ops->socket(node->io);
+        link->fd = node->io->ops->socket(node->io, 2000);
         link->connect = (struct io_op){
             .kind = IO_CONNECT, .fd = link->fd, .address = &link->address, .done = connect_done};
         io_submit(node->io, &link->connect);

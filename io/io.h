@@ -141,7 +141,9 @@ struct io_ops {
 
     /* --- sockets (never block) -------------------------------------------------------------- */
     int (*listen)(struct io *io, const struct io_address *address, struct io_address *bound);
-    int (*socket)(struct io *io);            /* a stream socket for IO_CONNECT, with peer options */
+    /* A stream socket for IO_CONNECT, with peer options. The connection ends when nobody
+     * acknowledges what it sent for so long (the simulator's does not). */
+    int (*socket)(struct io *io, uint32_t patience_ms);
     void (*close)(struct io *io, int fd);    /* sockets and files; no op on it may be in flight */
     void (*shutdown)(struct io *io, int fd); /* both directions; pending ops complete */
 

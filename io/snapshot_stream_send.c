@@ -25,6 +25,9 @@ static void malformed(struct outgoing *outgoing)
     transfer_end(&outgoing->transfer, RR_E_MALFORMED);
 }
 
+/* Nobody acknowledges our bytes, or has room for them, for so long: another connection goes on. */
+#define PATIENCE_MS 2000u
+
 /* ---- hello --------------------------------------------------------------- */
 
 static void send_hello(struct outgoing *outgoing)
@@ -287,7 +290,7 @@ void outgoing_begin(struct outgoing *outgoing)
         transfer_end(transfer, RR_E_NO_MEMORY);
         return;
     }
-    int fd = streams->io->ops->socket(streams->io);
+    int fd = streams->io->ops->socket(streams->io, PATIENCE_MS);
     if (fd < 0) {
         transfer_end(transfer, RR_E_IO);
         return;

@@ -36,7 +36,8 @@ static void begin(struct peer *peer)
     struct transport *transport = peer->transport;
     struct dial *dial = &peer->dial;
     RR_ASSERT(!dial->in.is_busy && !dial->out.is_busy && dial->fd < 0);
-    int fd = transport->io->ops->socket(transport->io);
+    uint64_t patience_ms = rr_max_u64(transport->options.silence_ns / 1000000, 1);
+    int fd = transport->io->ops->socket(transport->io, (uint32_t)patience_ms);
     if (fd < 0) { /* no descriptors or memory: as if refused */
         dial->deadline_ns = transport->now_ns + transport->options.backoff_max_ns;
         return;

@@ -17,10 +17,11 @@
 /* Enough for a burst of strangers; the kernel caps it at net.core.somaxconn. */
 #define LISTEN_BACKLOG 1024
 /* Whoever listens notices a peer that vanished by its silence; whoever sends by bytes that nobody
- * acknowledges (signs of life among them), before their retransmission has become so rare that the
- * connection would stay dead after the peer is back. A peer that is stopped with full buffers for
- * longer is called again when it goes on. Probes are for what is idle: strangers. */
-#define USER_TIMEOUT_MS      2000
+ * acknowledges (signs of life among them), within its patience, before their retransmission has
+ * become so rare that the connection would stay dead after the peer is back. A peer that is stopped
+ * with full buffers for longer is called again when it goes on. Probes are for what is idle:
+ * strangers. An acceptor sends hellos only. */
+#define ACCEPTED_PATIENCE_MS 2000
 #define KEEPALIVE_IDLE_S     2
 #define KEEPALIVE_INTERVAL_S 1
 #define KEEPALIVE_COUNT      2
@@ -36,10 +37,10 @@ static void set_option(int fd, int level, int option, int value)
     RR_ASSERT(err == 0);
 }
 
-static void set_peer_options(int fd)
+static void set_peer_options(int fd, uint32_t patience_ms)
 {
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS);
+    set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)patience_ms);
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
     set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
@@ -57,12 +58,12 @@ struct sockaddr_in os_socket_name(const struct io_address *address)
     return name;
 }
 
-int os_socket_new(int extra)
+int os_socket_new(int extra, uint32_t patience_ms)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | extra, 0);
     if (fd < 0)
         return -errno;
-    set_peer_options(fd);
+    set_peer_options(fd, patience_ms);
     return fd;
 }
 
@@ -81,7 +82,7 @@ static int bind_and_listen(int fd, const struct sockaddr_in *name)
 
 int os_socket_listen(const struct io_address *address, struct io_address *bound, int extra)
 {
-    int fd = os_socket_new(extra);
+    int fd = os_socket_new(extra, ACCEPTED_PATIENCE_MS);
     if (fd < 0)
         return fd;
     set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);

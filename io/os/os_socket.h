@@ -10,8 +10,8 @@
 
 #include <netinet/in.h>
 
-/* A socket, or -errno. */
-int os_socket_new(int extra);
+/* A socket, or -errno. It ends when nobody acknowledges what it sent for so long. */
+int os_socket_new(int extra, uint32_t patience_ms);
 /* A listening socket, or -errno; *bound is where it listens. What it accepts inherits its options.
  * Blocks for up to 2 s while the address is in use. */
 int os_socket_listen(const struct io_address *address, struct io_address *bound, int extra);

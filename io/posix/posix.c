@@ -151,10 +151,10 @@ static int listen_nonblocking(struct io *io, const struct io_address *address,
     return os_socket_listen(address, bound, SOCK_NONBLOCK);
 }
 
-static int socket_nonblocking(struct io *io)
+static int socket_nonblocking(struct io *io, uint32_t patience_ms)
 {
     (void)io;
-    return os_socket_new(SOCK_NONBLOCK);
+    return os_socket_new(SOCK_NONBLOCK, patience_ms);
 }
 
 static const struct io_ops ops = {.name = "posix",

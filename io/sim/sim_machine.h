@@ -230,7 +230,7 @@ int sim_file_fs_probe(struct io *io, const char *path, struct io_fs_info *info);
 void sim_net_submit(struct flight *flight);
 void sim_net_cancel(struct flight *flight); /* it completes with -ECANCELED */
 int sim_net_listen(struct io *io, const struct io_address *address, struct io_address *bound);
-int sim_net_socket(struct io *io);
+int sim_net_socket(struct io *io, uint32_t patience_ms);
 void sim_net_shutdown(struct io *io, int fd);
 void sim_net_close(struct machine *machine, struct slot *slot, bool silently);
 

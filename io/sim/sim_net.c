@@ -42,8 +42,9 @@ int sim_net_listen(struct io *io, const struct io_address *address, struct io_ad
     return machine_slot_new(machine, (struct slot){.kind = SLOT_LISTENER, .listener = listener});
 }
 
-int sim_net_socket(struct io *io)
+int sim_net_socket(struct io *io, uint32_t patience_ms)
 {
+    (void)patience_ms;
     struct machine *machine = machine_of(io);
     if (machine->is_crashed)
         return -EIO;

@@ -158,10 +158,10 @@ static int listen_blocking(struct io *io, const struct io_address *address,
     return os_socket_listen(address, bound, 0);
 }
 
-static int socket_blocking(struct io *io)
+static int socket_blocking(struct io *io, uint32_t patience_ms)
 {
     (void)io;
-    return os_socket_new(0);
+    return os_socket_new(0, patience_ms);
 }
 
 /* After SIGKILL a kernel worker tears the ring down, and a write that was in flight may reach the

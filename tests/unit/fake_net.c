@@ -256,8 +256,9 @@ static int fake_io_listen(struct io *io, const struct io_address *address, struc
     return fd;
 }
 
-static int fake_socket(struct io *io)
+static int fake_socket(struct io *io, uint32_t patience_ms)
 {
+    CHECK(patience_ms > 0);
     struct fake_net *net = net_of(io);
     if (net->socket_failures > 0) {
         net->socket_failures--;

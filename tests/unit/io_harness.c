@@ -192,7 +192,7 @@ int harness_listen(struct harness *h, struct io_address *bound)
 void harness_connect(struct harness *h, int *dialled, int *accepted)
 {
     struct test_op accept, connect;
-    test_op_init(&connect, h, IO_CONNECT, h->io->ops->socket(h->io), NULL, 0);
+    test_op_init(&connect, h, IO_CONNECT, h->io->ops->socket(h->io, 2000), NULL, 0);
     int listener = harness_listen(h, &connect.address);
     test_op_init(&accept, h, IO_ACCEPT, listener, NULL, 0);
     struct test_op *both[] = {&accept, &connect};

@@ -228,8 +228,8 @@ static void cut(struct sim_cluster *cluster, uint32_t a, uint32_t b, bool is_cut
     sim_cut(cluster->sim, b, a, is_cut);
 }
 
-/* Node 1, which does not lead, lives on for a boot that nodes 2 and 3 see; then an older copy of its
- * directory takes its place and is started, cut off, until its boot count lies above theirs. */
+/* Node 1, which does not lead, lives on for a boot that nodes 2 and 3 see; then an older copy of
+ * its directory takes its place and is started, cut off, until its boot count lies above theirs. */
 static struct sim_node *outgrow(struct sim_cluster *cluster)
 {
     sim_cluster_open(cluster);

@@ -306,7 +306,7 @@ static void test_a_quiet_send_that_fails_is_a_reason_for_a_turn(void)
 static void test_connect_to_nobody_is_refused(void)
 {
     struct test_op t;
-    test_op_init(&t, h, IO_CONNECT, h->io->ops->socket(h->io), NULL, 0);
+    test_op_init(&t, h, IO_CONNECT, h->io->ops->socket(h->io, 2000), NULL, 0);
     close_fd(harness_listen(h, &t.address));
     CHECK(harness_run(h, &t) == -ECONNREFUSED);
     close_fd(t.op.fd);
@@ -479,7 +479,7 @@ static void test_two_loops_talk_to_each_other(void)
     harness_init(&other, harness_open(backend));
     harness_start(h);
     harness_start(&other);
-    test_op_init(&connect, &other, IO_CONNECT, other.io->ops->socket(other.io), NULL, 0);
+    test_op_init(&connect, &other, IO_CONNECT, other.io->ops->socket(other.io, 2000), NULL, 0);
     int listener = harness_listen(h, &connect.address);
     test_op_init(&accept, h, IO_ACCEPT, listener, NULL, 0);
     harness_submit_one(h, &accept);

@@ -148,7 +148,7 @@ static void test_join_of_a_loop_that_never_started_cancels(void)
     struct test_op recv;
     char byte;
     open_loop();
-    int sock = h->io->ops->socket(h->io);
+    int sock = h->io->ops->socket(h->io, 2000);
     test_op_init(&recv, h, IO_RECV, sock, &byte, 1);
     recv.submit_again = true;
     io_submit(h->io, &recv.op);

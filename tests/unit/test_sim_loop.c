@@ -225,7 +225,7 @@ static void test_dead_process_has_no_effect(void)
     sim_kill(p.sim, 1);
     CHECK(ops->pwrite(p.io, fd, "x", 1, 0, 0) == -EIO && ops->fsync(p.io, fd) == -EIO);
     CHECK(ops->open(p.io, "other", IO_O_CREATE) == -EIO && ops->unlink(p.io, "log") == -EIO);
-    CHECK(ops->listen(p.io, &address, NULL) == -EIO && ops->socket(p.io) == -EIO);
+    CHECK(ops->listen(p.io, &address, NULL) == -EIO && ops->socket(p.io, 0) == -EIO);
     ops->close(p.io, fd);
     io_wake(p.io);
     writer.op = (struct io_op){.done = write_done, .kind = IO_WRITE, .fd = fd, .iov_count = 1};

@@ -141,7 +141,7 @@ static void peer_listen(struct peer *peer, uint32_t number)
 static void peer_connect(struct peer *peer, uint32_t number)
 {
     peer->address = sim_address(number, 7001);
-    peer->fd = peer->io->ops->socket(peer->io);
+    peer->fd = peer->io->ops->socket(peer->io, 0);
     peer->connect = (struct io_op){
         .done = connect_done, .kind = IO_CONNECT, .fd = peer->fd, .address = &peer->address};
     io_submit(peer->io, &peer->connect);
