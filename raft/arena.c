@@ -39,13 +39,9 @@ static size_t free_chunks(struct arena *arena)
     return sum;
 }
 
-void arena_reset(struct arena *arena)
+void arena_merge(struct arena *arena)
 {
-    if (!arena->chunk)
-        return;
-    if (RR_UNLIKELY(arena->chunk->previous != NULL))
-        add_chunk(arena, free_chunks(arena));
-    arena->at = (uint8_t *)(arena->chunk + 1);
+    add_chunk(arena, free_chunks(arena));
 }
 
 void arena_fini(struct arena *arena)

@@ -35,7 +35,18 @@ static inline void *arena_alloc(struct arena *arena, size_t size)
     return piece;
 }
 
-void arena_reset(struct arena *arena);
+/* The slow path of arena_reset: one chunk instead of several. */
+RR_COLD void arena_merge(struct arena *arena);
+
+static inline void arena_reset(struct arena *arena)
+{
+    if (!arena->chunk)
+        return;
+    if (RR_UNLIKELY(arena->chunk->previous != NULL))
+        arena_merge(arena);
+    arena->at = (uint8_t *)(arena->chunk + 1);
+}
+
 void arena_fini(struct arena *arena);
 
 #endif

@@ -37,11 +37,37 @@ static inline void inflights_reset(struct inflights *in)
     in->bytes = 0;
 }
 
+/* Doubles the room, up to the bound, and moves the oldest to the front. */
+RR_COLD void inflights_grow(struct inflights *in, const struct rr_allocator *allocator);
+
 /* The window must not be full; indexes must not decrease. */
-void inflights_add(struct inflights *in, const struct rr_allocator *allocator, uint64_t index,
-                   uint64_t bytes);
+static inline void inflights_add(struct inflights *in, const struct rr_allocator *allocator,
+                                 uint64_t index, uint64_t bytes)
+{
+    RR_ASSERT_SAYS(!inflights_is_full(in),
+                   "a full window, of % messages and % bytes, takes no more", in->count, in->bytes);
+    if (RR_UNLIKELY(in->count == in->cap))
+        inflights_grow(in, allocator);
+    uint32_t at = in->start + in->count;
+    if (at >= in->cap)
+        at -= in->cap;
+    in->ring[at] = (struct inflight){.index = index, .bytes = bytes};
+    in->count++;
+    in->bytes += bytes;
+}
+
 /* Frees everything up to and including index `to`. */
-void inflights_free_le(struct inflights *in, uint64_t to);
+static inline void inflights_free_le(struct inflights *in, uint64_t to)
+{
+    while (in->count && in->ring[in->start].index <= to) {
+        RR_ASSERT(in->bytes >= in->ring[in->start].bytes);
+        in->bytes -= in->ring[in->start].bytes;
+        in->count--;
+        if (++in->start == in->cap)
+            in->start = 0;
+    }
+}
+
 void inflights_fini(struct inflights *in, const struct rr_allocator *allocator);
 
 #endif

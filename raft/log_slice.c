@@ -17,14 +17,6 @@ uint64_t raft_log_entries_size(const struct rr_entry *entries, uint32_t count)
     return size;
 }
 
-uint64_t raft_log_payload_size(const struct rr_entry *entries, uint32_t count)
-{
-    uint64_t size = 0;
-    for (uint32_t i = 0; i < count; i++)
-        size += entries[i].size;
-    return size;
-}
-
 uint32_t raft_log_limit_size(const struct rr_entry *entries, uint32_t count, uint64_t max_size)
 {
     if (count <= 1 || max_size == UINT64_MAX)
@@ -47,17 +39,17 @@ static void add_piece(struct entry_pieces *out, int place, const struct rr_entry
     out->count += count;
 }
 
-void raft_log_slice_tail(const struct raft_log *log, uint64_t lo, uint64_t hi, uint64_t max_size,
-                         struct entry_pieces *out)
+/* [lo, hi) of the tail, behind what is there already. */
+static void add_tail(const struct raft_log *log, uint64_t lo, uint64_t hi, uint64_t max_size,
+                     struct entry_pieces *out)
 {
-    uint64_t end = unstable_limit_size(&log->unstable, lo, hi, max_size);
+    const struct unstable *u = &log->unstable;
     /* In front of all others one always fits. */
-    if (end == lo) {
-        if (out->count > 0)
-            return;
-        end = lo + 1;
-    }
-    struct rr_entry_spans spans = unstable_spans(&log->unstable, lo, end);
+    uint64_t end = out->count == 0 ? unstable_limit_run(u, lo, hi, max_size)
+                                   : unstable_limit_size(u, lo, hi, max_size);
+    if (end == lo)
+        return;
+    struct rr_entry_spans spans = unstable_spans(u, lo, end);
     add_piece(out, TAIL_PIECE, spans.first, (uint32_t)spans.first_count);
     add_piece(out, TAIL_PIECE + 1, spans.second, (uint32_t)spans.second_count);
 }
@@ -68,11 +60,6 @@ int raft_log_slice(const struct raft_log *log, uint64_t lo, uint64_t hi, uint64_
     RR_ASSERT_SAYS(lo <= hi, "the log has no range from % to %", lo, hi);
     *out = (struct entry_pieces){.count = 0};
     uint64_t offset = log->unstable.offset;
-    if (RR_LIKELY(lo >= offset && !log->unstable.snapshot)) {
-        if (lo < hi)
-            raft_log_slice_tail(log, lo, hi, max_size, out);
-        return 0;
-    }
     /* What a pending snapshot covers is gone; what the storage has compacted, it says itself. */
     if (log->unstable.snapshot && lo <= log->unstable.snapshot->snapshot.metadata.index)
         return RR_E_COMPACTED;
@@ -82,7 +69,7 @@ int raft_log_slice(const struct raft_log *log, uint64_t lo, uint64_t hi, uint64_
     if (lo == hi)
         return 0;
     if (lo >= offset) {
-        raft_log_slice_tail(log, lo, hi, max_size, out);
+        add_tail(log, lo, hi, max_size, out);
         return 0;
     }
     uint64_t cut = rr_min_u64(hi, offset);
@@ -103,8 +90,19 @@ int raft_log_slice(const struct raft_log *log, uint64_t lo, uint64_t hi, uint64_
     uint64_t size = raft_log_entries_size(spans.first, (uint32_t)spans.first_count) +
                     raft_log_entries_size(spans.second, (uint32_t)spans.second_count);
     if (size < max_size)
-        raft_log_slice_tail(log, offset, hi, max_size - size, out);
+        add_tail(log, offset, hi, max_size - size, out);
     return 0;
+}
+
+int raft_log_read_stored(const struct raft_log *log, uint64_t lo, uint64_t hi, uint64_t max_size,
+                         struct log_run *out)
+{
+    struct entry_pieces pieces;
+    int err = raft_log_slice(log, lo, hi, max_size, &pieces);
+    out->count = err == 0 ? pieces.count : 0;
+    if (out->count > 0)
+        out->entries = outbox_copy_log(log->unstable.outbox, lo, &pieces);
+    return err;
 }
 
 static bool has_conf_change(const struct rr_entry *entries, uint32_t count)

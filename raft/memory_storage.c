@@ -118,11 +118,9 @@ static void drop(struct rr_memory_storage *s, uint64_t position, uint32_t count)
         entries_put_blocks(at(s, position), count);
 }
 
-/* Room for `count` more behind the last; as in unstable.c, sliding back is amortised. */
-static void reserve(struct rr_memory_storage *s, uint32_t count)
+/* As in unstable.c, sliding back is amortised. */
+RR_COLD static void slide_or_grow(struct rr_memory_storage *s, uint32_t count)
 {
-    if (s->cap - s->begin - s->count >= count)
-        return;
     if (s->begin >= s->cap / 2 && s->cap - s->count >= count) {
         memmove(s->entries, s->entries + s->begin, s->count * sizeof(*s->entries));
         s->begin = 0;
@@ -130,6 +128,13 @@ static void reserve(struct rr_memory_storage *s, uint32_t count)
     }
     s->entries = memory_grow(&s->allocator, s->entries, &s->cap, sizeof(*s->entries),
                              s->begin + s->count + count);
+}
+
+/* Room for `count` more behind the last. */
+static inline void reserve(struct rr_memory_storage *s, uint32_t count)
+{
+    if (RR_UNLIKELY(s->cap - s->begin - s->count < count))
+        slide_or_grow(s, count);
 }
 
 static void become_empty(struct rr_memory_storage *s, uint64_t index, uint64_t term)
@@ -168,30 +173,36 @@ void rr_memory_storage_set_hard_state(struct rr_memory_storage *storage,
     storage->hard_state = *hard_state;
 }
 
+/* Entries that do not begin where the log ends: how many of them are to be left out because the
+ * front is compacted; what the others overwrite is dropped. */
+RR_COLD static uint32_t overlap(struct rr_memory_storage *s, uint64_t index, uint32_t count)
+{
+    uint64_t first = offset(s) + 1;
+    uint32_t compacted = index < first ? (uint32_t)rr_min_u64(first - index, count) : 0;
+    uint64_t position = index + compacted - offset(s);
+    if (compacted < count && position < s->count) {
+        drop(s, position, s->count - (uint32_t)position);
+        s->count = (uint32_t)position;
+    }
+    return compacted;
+}
+
 int rr_memory_storage_append(struct rr_memory_storage *storage, const struct rr_entry *entries,
                              uint32_t count)
 {
     struct rr_memory_storage *s = storage;
     if (count == 0)
         return 0;
-    uint64_t first = offset(s) + 1;
-    uint64_t last = entries[0].index + count - 1;
-    if (last < first)
-        return 0;
-    if (first > entries[0].index) {
-        /* The front is compacted already. */
-        count -= (uint32_t)(first - entries[0].index);
-        entries += first - entries[0].index;
-    }
-    uint64_t position = entries[0].index - offset(s);
-    RR_ASSERT_SAYS(position <= s->count, "an entry at index % leaves a gap behind the last one, %",
-                   entries[0].index, last_index(s));
-    if (position < s->count) {
-        drop(s, position, s->count - (uint32_t)position);
-        s->count = (uint32_t)position;
+    if (RR_UNLIKELY(entries[0].index != last_index(s) + 1)) {
+        uint32_t compacted = overlap(s, entries[0].index, count);
+        entries += compacted;
+        count -= compacted;
+        RR_ASSERT_SAYS(count == 0 || entries[0].index == last_index(s) + 1,
+                       "an entry at index % leaves a gap behind the last one, %", entries[0].index,
+                       last_index(s));
     }
     reserve(s, count);
-    memcpy(&s->entries[s->begin + s->count], entries, count * sizeof(*entries));
+    entries_copy(&s->entries[s->begin + s->count], entries, count);
     entries_get_blocks(entries, count);
     s->count += count;
     return 0;

@@ -59,13 +59,15 @@ void outbox_init(struct outbox *out, const struct rr_config *config)
         .release = config->release,
         .release_ctx = config->release_ctx,
     };
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         out->boxes[i].arena.allocator = &out->allocator;
+        message_init(&out->boxes[i].apply_resp, RR_MSG_STORAGE_APPLY_RESP, config->id,
+                     RR_LOCAL_APPLY_THREAD);
+    }
     out->open = &out->boxes[0];
 }
 
-RR_COLD static void release_without_block(struct outbox *out, const struct rr_entry *entries,
-                                          uint32_t count)
+void outbox_release(const struct outbox *out, const struct rr_entry *entries, uint32_t count)
 {
     for (uint32_t i = 0; i < count;) {
         uint32_t first = i;
@@ -78,14 +80,7 @@ RR_COLD static void release_without_block(struct outbox *out, const struct rr_en
     }
 }
 
-void outbox_drop_entries(struct outbox *out, const struct rr_entry *entries, uint32_t count)
-{
-    if (RR_UNLIKELY(out->release != NULL))
-        release_without_block(out, entries, count);
-    entries_put_blocks(entries, count);
-}
-
-static void put_back(struct outbox *out, struct box *box)
+void outbox_put_back(struct outbox *out, struct box *box)
 {
     for (uint32_t i = 0; i < box->run_count; i++) {
         const struct entry_run *run = &box->runs[i];
@@ -103,23 +98,10 @@ static void put_back(struct outbox *out, struct box *box)
     box->memory_count = 0;
 }
 
-static void empty_box(struct outbox *out, struct box *box)
+static void free_list(const struct outbox *out, const struct message_list *list)
 {
-    if (RR_UNLIKELY(box->run_count + box->snapshot_count + box->memory_count > 0))
-        put_back(out, box);
-    box->messages.count = 0;
-    box->after_append.count = 0;
-    box->read_states.count = 0;
-    arena_reset(&box->arena);
-}
-
-struct box *outbox_close(struct outbox *out)
-{
-    struct box *closed = out->open;
-    out->open = closed == &out->boxes[0] ? &out->boxes[1] : &out->boxes[0];
-    empty_box(out, out->open);
-    out->log_run.count = 0;
-    return closed;
+    memory_free(&out->allocator, list->items,
+                (size_t)(list->end - list->items) * sizeof(*list->items));
 }
 
 void outbox_fini(struct outbox *out)
@@ -127,11 +109,10 @@ void outbox_fini(struct outbox *out)
     for (int i = 0; i < 2; i++) {
         struct box *box = &out->boxes[i];
         const struct rr_allocator *allocator = &out->allocator;
-        empty_box(out, box);
+        outbox_put_back(out, box);
         arena_fini(&box->arena);
-        memory_free(allocator, box->messages.items, box->messages.cap * sizeof(struct rr_message));
-        memory_free(allocator, box->after_append.items,
-                    box->after_append.cap * sizeof(struct rr_message));
+        free_list(out, &box->messages);
+        free_list(out, &box->after_append);
         memory_free(allocator, box->read_states.items,
                     box->read_states.cap * sizeof(struct rr_read_state));
         memory_free(allocator, box->runs, box->run_cap * sizeof(*box->runs));
@@ -141,6 +122,15 @@ void outbox_fini(struct outbox *out)
 }
 
 /* ---- what is put into the open box --------------------------------------- */
+
+RR_COLD void outbox_grow_list(const struct outbox *out, struct message_list *list)
+{
+    uint32_t count = message_list_count(list);
+    uint32_t cap = (uint32_t)(list->end - list->items);
+    list->items = memory_grow(&out->allocator, list->items, &cap, sizeof(*list->items), count + 1);
+    list->next = list->items + count;
+    list->end = list->items + cap;
+}
 
 struct rr_read_state *outbox_read_state(struct outbox *out)
 {

@@ -12,6 +12,8 @@
 
 #include "raft/arena.h"
 
+#include <string.h>
+
 /* A received or stored snapshot, kept by reference count: the metadata's arrays and, if the caller
  * gave no block for them, the data are copies behind this struct. */
 struct owned_snapshot {
@@ -26,9 +28,14 @@ void owned_snapshot_put(struct owned_snapshot *owned);
 
 struct message_list {
     struct rr_message *items;
-    uint32_t count;
-    uint32_t cap;
+    struct rr_message *next; /* behind the last one */
+    struct rr_message *end;  /* of the room */
 };
+
+static inline uint32_t message_list_count(const struct message_list *list)
+{
+    return (uint32_t)(list->next - list->items);
+}
 
 struct read_state_list {
     struct rr_read_state *items;
@@ -49,31 +56,39 @@ struct box_memory {
     size_t size;
 };
 
-/* How many entries from the front lie in the same block. */
-static inline uint32_t entries_in_same_block(const struct rr_entry *entries, uint32_t count)
+/* Mostly a handful: the call of memcpy would cost more. */
+static inline void entries_copy(struct rr_entry *to, const struct rr_entry *from, uint32_t count)
 {
-    uint32_t same = 1;
-    while (same < count && entries[same].block == entries[0].block)
-        same++;
-    return same;
+    for (uint32_t i = 0; i < count; i++)
+        to[i] = from[i];
 }
 
 /* References of blocks for a run, one per entry. */
 static inline void entries_get_blocks(const struct rr_entry *entries, uint32_t count)
 {
-    for (uint32_t i = 0; i < count;) {
-        uint32_t same = entries_in_same_block(&entries[i], count - i);
-        rr_block_get(entries[i].block, same);
-        i += same;
+    const struct rr_entry *end = entries + count;
+    while (entries < end) {
+        struct rr_block *block = entries->block;
+        uint32_t same = 0;
+        do {
+            same++;
+            entries++;
+        } while (entries < end && entries->block == block);
+        rr_block_get(block, same);
     }
 }
 
 static inline void entries_put_blocks(const struct rr_entry *entries, uint32_t count)
 {
-    for (uint32_t i = 0; i < count;) {
-        uint32_t same = entries_in_same_block(&entries[i], count - i);
-        rr_block_put(entries[i].block, same);
-        i += same;
+    const struct rr_entry *end = entries + count;
+    while (entries < end) {
+        struct rr_block *block = entries->block;
+        uint32_t same = 0;
+        do {
+            same++;
+            entries++;
+        } while (entries < end && entries->block == block);
+        rr_block_put(block, same);
     }
 }
 
@@ -82,6 +97,8 @@ struct box {
     struct message_list messages;
     struct message_list after_append; /* to be sent when what was appended before is durable */
     struct read_state_list read_states;
+    struct rr_message apply_resp; /* to be stepped when what the Ready commits was applied; of no
+                                     entries: none */
     struct entry_run *runs;
     uint32_t run_count;
     uint32_t run_cap;
@@ -115,37 +132,27 @@ struct outbox {
 void outbox_init(struct outbox *out, const struct rr_config *config);
 void outbox_fini(struct outbox *out);
 
-/* An otherwise empty message. Field by field: gcc clears a struct of this size by `rep stos`, whose
- * start alone takes longer than all else that is done for most messages. */
+/* An otherwise empty message. Cleared in two parts: for more than 96 bytes gcc takes `rep stos`,
+ * whose start alone costs more than all else that is done for most messages. */
 static inline void message_init(struct rr_message *m, enum rr_message_type type, uint64_t to,
                                 uint64_t from)
 {
+    _Static_assert(sizeof(*m) > 64 && sizeof(*m) <= 64 + 96, "two parts are enough");
+    memset(m, 0, 64);
+    memset((uint8_t *)m + 64, 0, sizeof(*m) - 64);
     m->to = to;
     m->from = from;
-    m->term = 0;
-    m->log_term = 0;
-    m->index = 0;
-    m->commit = 0;
-    m->vote = 0;
-    m->reject_hint = 0;
-    m->entries = NULL;
-    m->snapshot = NULL;
-    m->context = NULL;
-    m->responses = NULL;
-    m->entry_count = 0;
-    m->context_size = 0;
-    m->response_count = 0;
     m->type = (uint8_t)type;
-    m->reject = false;
 }
+
+RR_COLD void outbox_grow_list(const struct outbox *out, struct message_list *list);
 
 /* Room for one more message; the caller fills all of it. */
 static inline struct rr_message *outbox_push(const struct outbox *out, struct message_list *list)
 {
-    if (RR_UNLIKELY(list->count == list->cap))
-        list->items = memory_grow(&out->allocator, list->items, &list->cap, sizeof(*list->items),
-                                  list->count + 1);
-    return &list->items[list->count++];
+    if (RR_UNLIKELY(list->next == list->end))
+        outbox_grow_list(out, list);
+    return list->next++;
 }
 
 static inline struct rr_message *outbox_message(struct outbox *out)
@@ -171,20 +178,21 @@ struct entry_pieces {
     } piece[PIECES_MAX];
     uint32_t count; /* of entries, in all */
 };
+/* The pieces, which begin at position `index` of the log, as one run. */
 const struct rr_entry *outbox_copy_log(struct outbox *out, uint64_t index,
                                        const struct entry_pieces *pieces);
-/* The pieces, which begin at position `index` of the log, as one run: as they lie in the tail, else
- * a copy. */
-static inline const struct rr_entry *outbox_log_entries(struct outbox *out, uint64_t index,
-                                                        const struct entry_pieces *pieces)
-{
-    if (RR_LIKELY(pieces->piece[TAIL_PIECE].count == pieces->count))
-        return pieces->piece[TAIL_PIECE].entries;
-    return outbox_copy_log(out, index, pieces);
-}
 
+/* Gives those without a block back to their owner. */
+RR_COLD void outbox_release(const struct outbox *out, const struct rr_entry *entries,
+                            uint32_t count);
 /* The core's use of these entries is over, and nothing mentions them. */
-void outbox_drop_entries(struct outbox *out, const struct rr_entry *entries, uint32_t count);
+static inline void outbox_drop_entries(struct outbox *out, const struct rr_entry *entries,
+                                       uint32_t count)
+{
+    if (RR_UNLIKELY(out->release != NULL))
+        outbox_release(out, entries, count);
+    entries_put_blocks(entries, count);
+}
 /* The same when the box is emptied: messages may mention them. */
 void outbox_drop_later(struct outbox *out, const struct rr_entry *entries, uint32_t count);
 void outbox_free_later(struct outbox *out, void *memory, size_t size);
@@ -199,7 +207,20 @@ const struct rr_snapshot *outbox_hold_snapshot(struct outbox *out, struct owned_
 /* The entries of the log at and above `index` changed. */
 void outbox_log_truncated(struct outbox *out, uint64_t index);
 
-/* Closes the open box and empties and opens the other one. The closed one is returned. */
-struct box *outbox_close(struct outbox *out);
+/* What the messages of a box held on to. */
+RR_COLD void outbox_put_back(struct outbox *out, struct box *box);
+/* Closes the open box and empties and opens the other one. */
+static inline void outbox_close(struct outbox *out)
+{
+    struct box *box = out->open == &out->boxes[0] ? &out->boxes[1] : &out->boxes[0];
+    if (RR_UNLIKELY(box->run_count + box->snapshot_count + box->memory_count > 0))
+        outbox_put_back(out, box);
+    box->messages.next = box->messages.items;
+    box->after_append.next = box->after_append.items;
+    box->read_states.count = 0;
+    arena_reset(&box->arena);
+    out->open = box;
+    out->log_run.count = 0;
+}
 
 #endif

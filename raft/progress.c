@@ -42,36 +42,6 @@ void progress_become_snapshot(struct progress *pr, uint64_t index)
     pr->sent_commit = index;
 }
 
-void progress_sent_entries(struct progress *pr, const struct rr_allocator *allocator,
-                           uint64_t count, uint64_t bytes)
-{
-    RR_ASSERT_SAYS(pr->state != RR_PROGRESS_SNAPSHOT,
-                   "node % is sent entries behind % while a snapshot of % is under way", pr->id,
-                   pr->next - 1, pr->pending_snapshot);
-    if (pr->state == RR_PROGRESS_PROBE) {
-        if (count > 0)
-            pr->msg_app_flow_paused = true;
-        return;
-    }
-    if (count > 0) {
-        pr->next += count;
-        inflights_add(&pr->inflights, allocator, pr->next - 1, bytes);
-    }
-    /* A message that fills the window, or was sent into a full one, is a probe: wait for the
-     * answer. */
-    pr->msg_app_flow_paused = inflights_is_full(&pr->inflights);
-}
-
-bool progress_maybe_update(struct progress *pr, uint64_t index)
-{
-    if (index <= pr->match)
-        return false;
-    pr->match = index;
-    pr->next = rr_max_u64(pr->next, index + 1);
-    pr->msg_app_flow_paused = false;
-    return true;
-}
-
 bool progress_maybe_decr_to(struct progress *pr, uint64_t rejected, uint64_t match_hint)
 {
     if (pr->state == RR_PROGRESS_REPLICATE) {

@@ -47,11 +47,42 @@ void progress_become_probe(struct progress *pr);
 void progress_become_replicate(struct progress *pr);
 void progress_become_snapshot(struct progress *pr, uint64_t index);
 
-/* Records that a MsgApp with `count` entries of `bytes` payload bytes was sent. */
-void progress_sent_entries(struct progress *pr, const struct rr_allocator *allocator,
-                           uint64_t count, uint64_t bytes);
+/* Records that a MsgApp with `count` > 0 entries of `bytes` payload bytes was sent. */
+static inline void progress_sent_entries(struct progress *pr, const struct rr_allocator *allocator,
+                                         uint64_t count, uint64_t bytes)
+{
+    if (RR_UNLIKELY(pr->state != RR_PROGRESS_REPLICATE)) {
+        RR_ASSERT_SAYS(pr->state != RR_PROGRESS_SNAPSHOT,
+                       "node % is sent entries behind % while a snapshot of % is under way", pr->id,
+                       pr->next - 1, pr->pending_snapshot);
+        pr->msg_app_flow_paused = true;
+        return;
+    }
+    pr->next += count;
+    inflights_add(&pr->inflights, allocator, pr->next - 1, bytes);
+    /* A message that fills the window is a probe: wait for the answer. */
+    pr->msg_app_flow_paused = inflights_is_full(&pr->inflights);
+}
+
+/* And one without entries. */
+static inline void progress_sent_nothing(struct progress *pr)
+{
+    /* Into a full window: a probe, too. */
+    if (pr->state == RR_PROGRESS_REPLICATE)
+        pr->msg_app_flow_paused = inflights_is_full(&pr->inflights);
+}
+
 /* An acknowledgement up to `index`; false if it tells nothing new. */
-bool progress_maybe_update(struct progress *pr, uint64_t index);
+static inline bool progress_maybe_update(struct progress *pr, uint64_t index)
+{
+    if (index <= pr->match)
+        return false;
+    pr->match = index;
+    pr->next = rr_max_u64(pr->next, index + 1);
+    pr->msg_app_flow_paused = false;
+    return true;
+}
+
 /* A rejection of the MsgApp behind `rejected`, with the follower's hint where logs may match; false
  * if stale. */
 bool progress_maybe_decr_to(struct progress *pr, uint64_t rejected, uint64_t match_hint);

@@ -5,12 +5,6 @@ uint64_t quorum_committed(uint64_t *acked, size_t count)
 {
     if (count == 0)
         return QUORUM_INDEX_MAX;
-    /* The usual group: the middle one of three. */
-    if (count == 3) {
-        uint64_t low = rr_min_u64(acked[0], acked[1]);
-        uint64_t high = rr_max_u64(acked[0], acked[1]);
-        return rr_max_u64(low, rr_min_u64(high, acked[2]));
-    }
     /* Insertion sort, ascending: groups have a handful of voters. */
     for (size_t i = 1; i < count; i++) {
         uint64_t value = acked[i];

@@ -14,6 +14,12 @@ enum vote_result { VOTE_PENDING = 1, VOTE_LOST = 2, VOTE_WON = 3 };
 /* The committed index of a configuration without voters: it never holds a joint one back. */
 #define QUORUM_INDEX_MAX UINT64_MAX
 
+/* The usual group: the middle one of three. */
+static inline uint64_t quorum_committed_of_three(uint64_t a, uint64_t b, uint64_t c)
+{
+    return rr_max_u64(rr_min_u64(a, b), rr_min_u64(rr_max_u64(a, b), c));
+}
+
 /* The largest index that a majority of the `count` voters has acknowledged (0: nothing yet).
  * Reorders `acked`. */
 uint64_t quorum_committed(uint64_t *acked, size_t count);

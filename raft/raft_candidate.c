@@ -57,7 +57,7 @@ static void campaign(struct raft *r, enum campaign_kind kind)
     }
 }
 
-void raft_hup(struct raft *r, enum campaign_kind kind)
+RR_COLD void raft_hup(struct raft *r, enum campaign_kind kind)
 {
     if (r->state == RR_STATE_LEADER) {
         EVENT(&r->events, HUP_ALREADY_LEADER, r->id);
@@ -100,38 +100,47 @@ static void count_vote(struct raft *r, const struct rr_message *m)
     }
 }
 
-int raft_step_candidate(struct raft *r, const struct rr_message *m)
+static int handle_vote_response(struct raft *r, const struct rr_message *m)
 {
+    /* Answers to the other phase are late, and say nothing about this one. */
     uint8_t own_answer =
         r->state == RR_STATE_PRE_CANDIDATE ? RR_MSG_PRE_VOTE_RESP : RR_MSG_VOTE_RESP;
-    switch (m->type) {
-    case RR_MSG_PROP:
-        EVENT(&r->events, NO_LEADER_PROPOSAL, r->id, r->term);
-        return RR_E_PROPOSAL_DROPPED;
-    case RR_MSG_APP:
-        /* Somebody else has won this term. */
-        raft_become_follower(r, m->term, m->from);
-        raft_handle_append_entries(r, m);
-        break;
-    case RR_MSG_HEARTBEAT:
-        raft_become_follower(r, m->term, m->from);
-        raft_handle_heartbeat(r, m);
-        break;
-    case RR_MSG_SNAP:
-        raft_become_follower(r, m->term, m->from);
-        raft_handle_snapshot(r, m);
-        break;
-    case RR_MSG_TIMEOUT_NOW:
-        EVENT(&r->events, IGNORED_TIMEOUT_NOW, r->id, r->term, r->state, m->from);
-        break;
-    case RR_MSG_VOTE_RESP:
-    case RR_MSG_PRE_VOTE_RESP:
-        /* Answers to the other phase are late, and say nothing about this one. */
-        if (m->type == own_answer)
-            count_vote(r, m);
-        break;
-    default:
-        break;
-    }
+    if (m->type == own_answer)
+        count_vote(r, m);
     return 0;
 }
+
+static int drop_proposal(struct raft *r, const struct rr_message *m)
+{
+    (void)m;
+    EVENT(&r->events, NO_LEADER_PROPOSAL, r->id, r->term);
+    return RR_E_PROPOSAL_DROPPED;
+}
+
+/* Somebody else has won this term. */
+static int follow(struct raft *r, const struct rr_message *m)
+{
+    raft_become_follower(r, m->term, m->from);
+    return raft_follower_handlers[m->type](r, m);
+}
+
+static int ignore_timeout_now(struct raft *r, const struct rr_message *m)
+{
+    EVENT(&r->events, IGNORED_TIMEOUT_NOW, r->id, r->term, r->state, m->from);
+    return 0;
+}
+
+const raft_handler raft_candidate_handlers[RAFT_MESSAGE_TYPES] = {
+    [RR_MSG_HUP] = raft_handle_hup,
+    [RR_MSG_VOTE] = raft_handle_vote_request,
+    [RR_MSG_PRE_VOTE] = raft_handle_vote_request,
+    [RR_MSG_STORAGE_APPEND_RESP] = raft_handle_storage_append_resp,
+    [RR_MSG_STORAGE_APPLY_RESP] = raft_handle_storage_apply_resp,
+    [RR_MSG_VOTE_RESP] = handle_vote_response,
+    [RR_MSG_PRE_VOTE_RESP] = handle_vote_response,
+    [RR_MSG_APP] = follow,
+    [RR_MSG_HEARTBEAT] = follow,
+    [RR_MSG_SNAP] = follow,
+    [RR_MSG_PROP] = drop_proposal,
+    [RR_MSG_TIMEOUT_NOW] = ignore_timeout_now,
+};

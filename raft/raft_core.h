@@ -67,9 +67,7 @@ bool raft_is_promotable(const struct raft *r);
 void raft_abort_leader_transfer(struct raft *r);
 void raft_check(const struct raft *r);
 
-/* ---- raft_step.c: messages in and out ------------------------------------ */
-int raft_step(struct raft *r, const struct rr_message *m);
-void raft_applied_to(struct raft *r, uint64_t index, uint64_t size);
+/* ---- messages out -------------------------------------------------------- */
 
 /* Queues an otherwise empty message of the own term, to be completed in place. What promises
  * durability waits until it is given; only such messages may be addressed to the node itself. */
@@ -86,12 +84,38 @@ static inline struct rr_message *raft_message(struct raft *r, enum rr_message_ty
     return m;
 }
 
-/* ---- raft_follower.c, raft_candidate.c, raft_leader.c: what a role does with a message ---- */
-int raft_step_follower(struct raft *r, const struct rr_message *m);
-int raft_step_candidate(struct raft *r, const struct rr_message *m);
-int raft_step_leader(struct raft *r, const struct rr_message *m);
-void raft_handle_append_entries(struct raft *r, const struct rr_message *m);
-void raft_handle_heartbeat(struct raft *r, const struct rr_message *m);
+/* ---- messages in --------------------------------------------------------- */
+typedef int (*raft_handler)(struct raft *r, const struct rr_message *m);
+enum { RAFT_MESSAGE_TYPES = RR_MSG_FORGET_LEADER + 1 };
+
+/* What each role does with a message, by its type; NULL: nothing. */
+extern const raft_handler raft_follower_handlers[RAFT_MESSAGE_TYPES];
+extern const raft_handler raft_candidate_handlers[RAFT_MESSAGE_TYPES];
+extern const raft_handler raft_leader_handlers[RAFT_MESSAGE_TYPES];
+extern const raft_handler *const raft_roles[]; /* by enum rr_state */
+
+static inline int raft_step_own_term(struct raft *r, const struct rr_message *m)
+{
+    if (RR_UNLIKELY(m->type >= RAFT_MESSAGE_TYPES))
+        return 0;
+    raft_handler handler = raft_roles[r->state][m->type];
+    return handler ? handler(r, m) : 0;
+}
+
+RR_COLD int raft_step_other_term(struct raft *r, const struct rr_message *m);
+static inline int raft_step(struct raft *r, const struct rr_message *m)
+{
+    /* Term 0: a local message, or one that is forwarded whatever the term. */
+    if (RR_UNLIKELY(m->term != r->term && m->term != 0))
+        return raft_step_other_term(r, m);
+    return raft_step_own_term(r, m);
+}
+
+/* What every role does in the same way. */
+int raft_handle_hup(struct raft *r, const struct rr_message *m);
+int raft_handle_vote_request(struct raft *r, const struct rr_message *m);
+int raft_handle_storage_append_resp(struct raft *r, const struct rr_message *m);
+int raft_handle_storage_apply_resp(struct raft *r, const struct rr_message *m);
 void raft_hup(struct raft *r, enum campaign_kind kind);
 void raft_check_quorum(struct raft *r);
 
@@ -104,15 +128,19 @@ void raft_reduce_uncommitted_size(struct raft *r, uint64_t payload_size);
 /* ---- raft_replication.c, raft_snapshot.c: the log to and from others ----- */
 bool raft_maybe_send_append(struct raft *r, struct progress *pr, bool send_if_empty);
 void raft_broadcast_append(struct raft *r);
-/* What a MsgAppResp says about its sender; true if that is news. */
-bool raft_append_accepted(struct raft *r, struct progress *pr, uint64_t index);
+/* An acknowledgement of who is not being replicated to; true if it is news. */
+bool raft_end_probing(struct raft *r, struct progress *pr, uint64_t index);
 void raft_append_rejected(struct raft *r, struct progress *pr, const struct rr_message *m);
 void raft_broadcast_heartbeat(struct raft *r);
-bool raft_maybe_commit(struct raft *r);
+static inline bool raft_maybe_commit(struct raft *r)
+{
+    struct entry_id quorum = {.term = r->term, .index = tracker_committed(&r->tracker)};
+    return raft_log_maybe_commit(&r->log, quorum);
+}
 bool raft_has_committed_in_term(const struct raft *r);
 void raft_storage_ready(struct raft *r, uint64_t from, uint64_t to);
 bool raft_maybe_send_snapshot(struct raft *r, struct progress *pr);
-void raft_handle_snapshot(struct raft *r, const struct rr_message *m);
+int raft_handle_snapshot(struct raft *r, const struct rr_message *m);
 
 /* ---- raft_conf.c --------------------------------------------------------- */
 void raft_apply_conf_change(struct raft *r, const struct rr_conf_change_v2 *change);

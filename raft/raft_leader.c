@@ -61,7 +61,7 @@ static void serve_read(struct raft *r, const struct read_request *request)
         respond_to_read(r, request, r->log.committed);
 }
 
-static void handle_read_index(struct raft *r, const struct rr_message *m)
+static int handle_read_index(struct raft *r, const struct rr_message *m)
 {
     struct read_request request = {
         .from = m->from,
@@ -75,12 +75,11 @@ static void handle_read_index(struct raft *r, const struct rr_message *m)
         (void)read_queue_push(&r->parked_reads, &r->allocator, &request);
     else
         serve_read(r, &request);
+    return 0;
 }
 
-static void release_parked_reads(struct raft *r)
+RR_COLD static void release_parked_reads(struct raft *r)
 {
-    if (r->parked_reads.count == 0)
-        return;
     if (!raft_has_committed_in_term(r)) {
         EVENT(&r->events, READ_BEFORE_COMMIT);
         return;
@@ -107,150 +106,197 @@ static void acknowledge_reads(struct raft *r, const struct rr_message *m)
     }
 }
 
-/* ---- transfer of leadership (thesis 3.10) -------------------------------- */
+/* ---- what concerns a peer ------------------------------------------------- */
 
-static void handle_transfer_leader(struct raft *r, struct progress *pr)
+RR_COLD static void log_stranger(const struct raft *r, const struct rr_message *m)
 {
-    uint64_t target = pr->id;
-    if (pr->is_learner) {
-        EVENT(&r->events, TRANSFER_LEARNER, r->id);
-        return;
-    }
-    uint64_t previous = r->lead_transferee;
-    if (previous == target) {
-        EVENT(&r->events, TRANSFER_SAME, r->id, r->term, target, target);
-        return;
-    }
-    if (previous != RR_NONE) {
-        raft_abort_leader_transfer(r);
-        EVENT(&r->events, TRANSFER_ABORT_PREVIOUS, r->id, r->term, previous);
-    }
-    if (target == r->id) {
-        EVENT(&r->events, TRANSFER_TO_SELF, r->id);
-        return;
-    }
-    EVENT(&r->events, TRANSFER_STARTS, r->id, r->term, target);
+    EVENT(&r->events, NO_PROGRESS, r->id, m->from);
+}
+
+/* The progress of who sent a message, or whom it is about; NULL: not a member. */
+static inline struct progress *find_sender(struct raft *r, const struct rr_message *m)
+{
+    struct progress *pr = tracker_find(&r->tracker, m->from);
+    if (RR_UNLIKELY(!pr))
+        log_stranger(r, m);
+    return pr;
+}
+
+/* Of no concern to a leader. */
+static int ignore(struct raft *r, const struct rr_message *m)
+{
+    (void)find_sender(r, m);
+    return 0;
+}
+
+/* Thesis 3.10. */
+static void start_transfer(struct raft *r, struct progress *pr)
+{
+    EVENT(&r->events, TRANSFER_STARTS, r->id, r->term, pr->id);
     /* It has an election timeout from now on. */
     r->election_elapsed = 0;
-    r->lead_transferee = target;
+    r->lead_transferee = pr->id;
     if (pr->match == raft_log_last_index(&r->log)) {
-        raft_message(r, RR_MSG_TIMEOUT_NOW, target);
-        EVENT(&r->events, TRANSFER_IMMEDIATE, r->id, target, target);
+        raft_message(r, RR_MSG_TIMEOUT_NOW, pr->id);
+        EVENT(&r->events, TRANSFER_IMMEDIATE, r->id, pr->id, pr->id);
     } else {
         raft_maybe_send_append(r, pr, true);
     }
 }
 
-/* ---- answers of followers ------------------------------------------------ */
-
-static void handle_append_response(struct raft *r, struct progress *pr, const struct rr_message *m)
+static int handle_transfer_leader(struct raft *r, const struct rr_message *m)
 {
-    pr->recent_active = true;
-    if (RR_UNLIKELY(m->reject)) {
-        raft_append_rejected(r, pr, m);
-        return;
+    struct progress *pr = find_sender(r, m);
+    if (!pr)
+        return 0;
+    if (pr->is_learner) {
+        EVENT(&r->events, TRANSFER_LEARNER, r->id);
+        return 0;
     }
-    if (!raft_append_accepted(r, pr, m->index))
-        return;
-    if (raft_maybe_commit(r)) {
-        release_parked_reads(r);
-        raft_broadcast_append(r);
-    } else if (m->from != r->id && progress_can_bump_commit(pr, r->log.committed)) {
-        raft_maybe_send_append(r, pr, true);
+    uint64_t previous = r->lead_transferee;
+    if (previous == pr->id) {
+        EVENT(&r->events, TRANSFER_SAME, r->id, r->term, previous, previous);
+        return 0;
     }
-    /* The window may have room for several messages of limited size. */
-    if (m->from != r->id) {
-        while (raft_maybe_send_append(r, pr, false))
-            ;
+    if (previous != RR_NONE) {
+        raft_abort_leader_transfer(r);
+        EVENT(&r->events, TRANSFER_ABORT_PREVIOUS, r->id, r->term, previous);
     }
-    if (RR_UNLIKELY(m->from == r->lead_transferee) && pr->match == raft_log_last_index(&r->log)) {
-        EVENT(&r->events, TRANSFER_TIMEOUT_NOW, r->id, m->from);
-        raft_message(r, RR_MSG_TIMEOUT_NOW, m->from);
-    }
+    if (pr->id == r->id)
+        EVENT(&r->events, TRANSFER_TO_SELF, r->id);
+    else
+        start_transfer(r, pr);
+    return 0;
 }
 
-static void handle_heartbeat_response(struct raft *r, struct progress *pr,
-                                      const struct rr_message *m)
+/* This follower, or the node itself, has more of the log than was known. Not inlined: an
+ * acknowledgement that is no news, which every commit brings, needs no frame. */
+__attribute__((noinline)) static int use_acknowledgement(struct raft *r, struct progress *pr)
 {
+    bool is_own = pr->id == r->id;
+    /* Who acknowledges what is committed already commits nothing. */
+    if (pr->match > r->log.committed && raft_maybe_commit(r)) {
+        if (RR_UNLIKELY(r->parked_reads.count > 0))
+            release_parked_reads(r);
+        raft_broadcast_append(r);
+    } else if (!is_own && progress_can_bump_commit(pr, r->log.committed)) {
+        raft_maybe_send_append(r, pr, true);
+    }
+    if (is_own)
+        return 0;
+    /* The window may have room for several messages of limited size. */
+    while (pr->next <= raft_log_last_index(&r->log) && raft_maybe_send_append(r, pr, false))
+        ;
+    if (RR_UNLIKELY(pr->id == r->lead_transferee) && pr->match == raft_log_last_index(&r->log)) {
+        EVENT(&r->events, TRANSFER_TIMEOUT_NOW, r->id, pr->id);
+        raft_message(r, RR_MSG_TIMEOUT_NOW, pr->id);
+    }
+    return 0;
+}
+
+RR_COLD static int handle_unusual_response(struct raft *r, struct progress *pr,
+                                           const struct rr_message *m)
+{
+    if (m->reject)
+        raft_append_rejected(r, pr, m);
+    else if (raft_end_probing(r, pr, m->index))
+        use_acknowledgement(r, pr);
+    return 0;
+}
+
+static int handle_append_response(struct raft *r, const struct rr_message *m)
+{
+    struct progress *pr = find_sender(r, m);
+    if (RR_UNLIKELY(!pr))
+        return 0;
+    pr->recent_active = true;
+    if (RR_UNLIKELY(m->reject || pr->state != RR_PROGRESS_REPLICATE))
+        return handle_unusual_response(r, pr, m);
+    if (!progress_maybe_update(pr, m->index))
+        return 0;
+    inflights_free_le(&pr->inflights, m->index);
+    return use_acknowledgement(r, pr);
+}
+
+static int handle_heartbeat_response(struct raft *r, const struct rr_message *m)
+{
+    struct progress *pr = find_sender(r, m);
+    if (!pr)
+        return 0;
     pr->recent_active = true;
     pr->msg_app_flow_paused = false;
     /* Also with a full window: one empty MsgApp finds out whether what filled it was lost. */
     if (pr->match < raft_log_last_index(&r->log) || pr->state == RR_PROGRESS_PROBE)
         raft_maybe_send_append(r, pr, true);
     acknowledge_reads(r, m);
+    return 0;
 }
 
-static void handle_snapshot_status(struct raft *r, struct progress *pr, bool failed)
+static int handle_snapshot_status(struct raft *r, const struct rr_message *m)
 {
-    if (pr->state != RR_PROGRESS_SNAPSHOT)
-        return;
-    if (failed)
+    struct progress *pr = find_sender(r, m);
+    if (!pr || pr->state != RR_PROGRESS_SNAPSHOT)
+        return 0;
+    if (m->reject)
         pr->pending_snapshot = 0;
     progress_become_probe(pr);
-    if (failed)
+    if (m->reject)
         EVENT(&r->events, SNAPSHOT_FAILED, r->id, pr->id, event_pointer(pr));
     else
         EVENT(&r->events, SNAPSHOT_SUCCEEDED, r->id, pr->id, event_pointer(pr));
     /* Wait for its answer, or for a heartbeat's, before the next MsgApp. */
     pr->msg_app_flow_paused = true;
+    return 0;
 }
 
-static void handle_unreachable(struct raft *r, struct progress *pr)
+static int handle_unreachable(struct raft *r, const struct rr_message *m)
 {
+    struct progress *pr = find_sender(r, m);
+    if (!pr)
+        return 0;
     /* Optimistic sending would lose more and more. */
     if (pr->state == RR_PROGRESS_REPLICATE)
         progress_become_probe(pr);
     EVENT(&r->events, UNREACHABLE, r->id, pr->id, event_pointer(pr));
+    return 0;
 }
 
 /* ---- the role ------------------------------------------------------------ */
 
-static void step_about_peer(struct raft *r, const struct rr_message *m)
+static int handle_beat(struct raft *r, const struct rr_message *m)
 {
-    struct progress *pr = tracker_find(&r->tracker, m->from);
-    if (!pr) {
-        EVENT(&r->events, NO_PROGRESS, r->id, m->from);
-        return;
-    }
-    switch (m->type) {
-    case RR_MSG_APP_RESP:
-        handle_append_response(r, pr, m);
-        break;
-    case RR_MSG_HEARTBEAT_RESP:
-        handle_heartbeat_response(r, pr, m);
-        break;
-    case RR_MSG_SNAP_STATUS:
-        handle_snapshot_status(r, pr, m->reject);
-        break;
-    case RR_MSG_UNREACHABLE:
-        handle_unreachable(r, pr);
-        break;
-    case RR_MSG_TRANSFER_LEADER:
-        handle_transfer_leader(r, pr);
-        break;
-    default:
-        break;
-    }
-}
-
-int raft_step_leader(struct raft *r, const struct rr_message *m)
-{
-    switch (m->type) {
-    case RR_MSG_PROP:
-        return raft_handle_proposal(r, m);
-    case RR_MSG_READ_INDEX:
-        handle_read_index(r, m);
-        break;
-    case RR_MSG_BEAT:
-        raft_broadcast_heartbeat(r);
-        break;
-    case RR_MSG_CHECK_QUORUM:
-        raft_check_quorum(r);
-        break;
-    case RR_MSG_FORGET_LEADER:
-        break;
-    default:
-        step_about_peer(r, m);
-    }
+    (void)m;
+    raft_broadcast_heartbeat(r);
     return 0;
 }
+
+static int handle_check_quorum(struct raft *r, const struct rr_message *m)
+{
+    (void)m;
+    raft_check_quorum(r);
+    return 0;
+}
+
+const raft_handler raft_leader_handlers[RAFT_MESSAGE_TYPES] = {
+    [RR_MSG_HUP] = raft_handle_hup,
+    [RR_MSG_VOTE] = raft_handle_vote_request,
+    [RR_MSG_PRE_VOTE] = raft_handle_vote_request,
+    [RR_MSG_STORAGE_APPEND_RESP] = raft_handle_storage_append_resp,
+    [RR_MSG_STORAGE_APPLY_RESP] = raft_handle_storage_apply_resp,
+    [RR_MSG_PROP] = raft_handle_proposal,
+    [RR_MSG_READ_INDEX] = handle_read_index,
+    [RR_MSG_BEAT] = handle_beat,
+    [RR_MSG_CHECK_QUORUM] = handle_check_quorum,
+    [RR_MSG_APP_RESP] = handle_append_response,
+    [RR_MSG_HEARTBEAT_RESP] = handle_heartbeat_response,
+    [RR_MSG_SNAP_STATUS] = handle_snapshot_status,
+    [RR_MSG_UNREACHABLE] = handle_unreachable,
+    [RR_MSG_TRANSFER_LEADER] = handle_transfer_leader,
+    [RR_MSG_APP] = ignore,
+    [RR_MSG_VOTE_RESP] = ignore,
+    [RR_MSG_SNAP] = ignore,
+    [RR_MSG_HEARTBEAT] = ignore,
+    [RR_MSG_TIMEOUT_NOW] = ignore,
+    [RR_MSG_READ_INDEX_RESP] = ignore,
+    [RR_MSG_PRE_VOTE_RESP] = ignore,
+};

@@ -49,14 +49,6 @@ uint64_t raft_log_first_index(const struct raft_log *log)
     return unstable_maybe_first_index(&log->unstable, &index) ? index : ask_first_index(log);
 }
 
-struct entry_id raft_log_last_id(const struct raft_log *log)
-{
-    struct entry_id id = {.index = raft_log_last_index(log)};
-    int err = raft_log_term(log, id.index, &id.term);
-    RR_ASSERT_SAYS(err == 0, "the last index, %, has no term: error -%", id.index, (uint64_t)-err);
-    return id;
-}
-
 int raft_log_storage_term(const struct raft_log *log, uint64_t index, uint64_t *term)
 {
     if (index > raft_log_last_index(log))
@@ -77,12 +69,6 @@ uint64_t raft_log_term_or_zero(const struct raft_log *log, uint64_t index)
 {
     uint64_t term;
     return raft_log_term(log, index, &term) == 0 ? term : 0;
-}
-
-bool raft_log_match_term(const struct raft_log *log, struct entry_id id)
-{
-    uint64_t term;
-    return raft_log_term(log, id.index, &term) == 0 && term == id.term;
 }
 
 bool raft_log_is_up_to_date(const struct raft_log *log, struct entry_id other_last)
@@ -133,8 +119,8 @@ void raft_log_append(struct raft_log *log, const struct rr_entry *entries, uint3
     unstable_truncate_and_append(&log->unstable, entries, count);
 }
 
-bool raft_log_maybe_append(struct raft_log *log, const struct rr_message *message,
-                           uint64_t *last_new)
+bool raft_log_maybe_append_within(struct raft_log *log, const struct rr_message *message,
+                                  uint64_t *last_new)
 {
     struct entry_id previous = {.term = message->log_term, .index = message->index};
     if (!raft_log_match_term(log, previous))
@@ -153,35 +139,6 @@ bool raft_log_maybe_append(struct raft_log *log, const struct rr_message *messag
     }
     raft_log_commit_to(log, rr_min_u64(message->commit, *last_new));
     return true;
-}
-
-void raft_log_commit_to(struct raft_log *log, uint64_t index)
-{
-    if (index <= log->committed)
-        return;
-    RR_ASSERT_SAYS(index <= raft_log_last_index(log),
-                   "commit index % lies beyond the last index, %: was the log damaged or lost?",
-                   index, raft_log_last_index(log));
-    log->committed = index;
-}
-
-bool raft_log_maybe_commit(struct raft_log *log, struct entry_id at)
-{
-    /* Only entries of the own term are committed by counting (thesis 3.6.2); there is no term 0. */
-    if (at.term == 0 || at.index <= log->committed || !raft_log_match_term(log, at))
-        return false;
-    raft_log_commit_to(log, at.index);
-    return true;
-}
-
-void raft_log_applied_to(struct raft_log *log, uint64_t index, uint64_t size)
-{
-    RR_ASSERT_SAYS(index >= log->applied && index <= log->committed,
-                   "applied index % is out of range, % to %", index, log->applied, log->committed);
-    log->applied = index;
-    log->applying = rr_max_u64(log->applying, index);
-    log->applying_ents_size -= rr_min_u64(log->applying_ents_size, size);
-    log->applying_ents_paused = log->applying_ents_size >= log->max_applying_ents_size;
 }
 
 void raft_log_restore(struct raft_log *log, const struct rr_snapshot *snapshot)
@@ -203,78 +160,21 @@ int raft_log_snapshot(const struct raft_log *log, const struct rr_snapshot **sna
 
 /* ---- committed entries --------------------------------------------------- */
 
-/* Entries that are not durable here may be handed out only in sync mode, where the same Ready
- * stores them. */
-static uint64_t max_appliable_index(const struct raft_log *log, bool allow_unstable)
+void raft_log_next_stored(struct raft_log *log, uint64_t hi, uint64_t max_size,
+                          struct committed_run *out)
 {
-    if (allow_unstable)
-        return log->committed;
-    return rr_min_u64(log->committed, log->unstable.offset - 1);
-}
-
-bool raft_log_has_next_committed(const struct raft_log *log, bool allow_unstable)
-{
-    if (log->applying_ents_paused)
-        return false;
-    /* A pending snapshot must be applied first. */
-    if (log->unstable.snapshot)
-        return false;
-    if (log->pending_apply == log->applying + 1)
-        return false;
-    return log->applying < max_appliable_index(log, allow_unstable);
-}
-
-uint64_t raft_log_next_committed(struct raft_log *log, bool allow_unstable,
-                                 struct entry_pieces *out)
-{
-    *out = (struct entry_pieces){.count = 0};
-    if (!raft_log_has_next_committed(log, allow_unstable))
-        return 0;
-    RR_ASSERT_SAYS(log->applying_ents_size < log->max_applying_ents_size,
-                   "% bytes of entries are being applied and the limit is %",
-                   log->applying_ents_size, log->max_applying_ents_size);
     uint64_t lo = log->applying + 1;
-    uint64_t hi = max_appliable_index(log, allow_unstable) + 1;
-    uint64_t max_size = log->max_applying_ents_size - log->applying_ents_size;
-    if (RR_LIKELY(lo >= log->unstable.kept)) {
-        raft_log_slice_tail(log, lo, hi, max_size, out);
-        return unstable_size(&log->unstable, lo, lo + out->count);
-    }
-    int err = raft_log_slice(log, lo, hi, max_size, out);
+    struct log_run run = {.count = 0};
+    int err = raft_log_read(log, lo, hi, max_size, &run);
     if (err == RR_E_PENDING) {
         log->pending_apply = lo;
-        return 0;
+        return;
     }
     RR_ASSERT_SAYS(err == 0, "committed entries from % to % cannot be read: error -%", lo, hi,
                    (uint64_t)-err);
-    uint64_t size = 0;
-    for (int i = 0; i < PIECES_MAX; i++)
-        size += raft_log_entries_size(out->piece[i].entries, out->piece[i].count);
-    return size;
-}
-
-void raft_log_accept_applying(struct raft_log *log, uint64_t index, uint64_t size,
-                              bool allow_unstable)
-{
-    RR_ASSERT_SAYS(index > log->applying && index <= log->committed,
-                   "applying up to % is out of range, above % up to %", index, log->applying,
-                   log->committed);
-    log->applying = index;
-    log->applying_ents_size += size;
-    /* What did not fit now waits for the acknowledgement of what was handed out. */
-    log->applying_ents_paused = log->applying_ents_size >= log->max_applying_ents_size ||
-                                index < max_appliable_index(log, allow_unstable);
-}
-
-uint64_t raft_log_applying_size(const struct raft_log *log, const struct rr_entry *entries,
-                                uint32_t count)
-{
-    uint64_t first = entries[0].index;
-    uint64_t last = entries[count - 1].index;
-    /* All that is outstanding comes back: its size was counted when it was handed out. */
-    if (first == log->applied + 1 && last == log->applying && last - first + 1 == count)
-        return log->applying_ents_size;
-    return raft_log_entries_size(entries, count);
+    out->entries = run.entries;
+    out->count = run.count;
+    out->size = raft_log_entries_size(run.entries, run.count);
 }
 
 void raft_log_check(const struct raft_log *log)

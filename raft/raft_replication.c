@@ -9,44 +9,45 @@
 
 /* ---- MsgApp -------------------------------------------------------------- */
 
-/* The entries from `next` on that fit into a message. */
-static int fetch_entries(struct raft *r, uint64_t next, struct log_run *run)
+/* The entries from `next`, which exists, on that fit into a message, in the outbox's `log_run`. */
+static inline int fetch_entries(struct raft *r, uint64_t next)
 {
-    *run = (struct log_run){.count = 0};
+    struct log_run *run = &r->outbox.log_run;
     uint64_t log_end = raft_log_last_index(&r->log);
-    if (next > log_end)
-        return 0;
     /* Another peer may have got the same just now. */
-    struct log_run *newest = &r->outbox.log_run;
-    if (newest->count > 0 && newest->index == next && newest->log_end == log_end &&
-        next >= r->log.unstable.offset) {
-        *run = *newest;
+    if (run->count > 0 && run->index == next && run->log_end == log_end &&
+        next >= r->log.unstable.offset)
         return 0;
-    }
-    struct entry_pieces pieces;
-    int err = raft_log_slice(&r->log, next, log_end + 1, r->max_msg_size, &pieces);
+    struct log_run newest = {.index = next, .log_end = log_end};
+    int err = raft_log_read(&r->log, next, log_end + 1, r->max_msg_size, &newest);
     if (err != 0)
         return err;
-    run->entries = outbox_log_entries(&r->outbox, next, &pieces);
-    run->index = next;
-    run->payload_size = raft_log_payload_size(run->entries, pieces.count);
-    run->log_end = log_end;
-    run->count = pieces.count;
-    *newest = *run;
+    newest.payload_size = raft_log_payload_size(newest.entries, newest.count);
+    *run = newest;
     return 0;
 }
 
-static void send_append(struct raft *r, struct progress *pr, uint64_t previous_term,
-                        const struct log_run *run)
+static inline void send_append(struct raft *r, struct progress *pr, uint64_t previous_term,
+                               const struct log_run *run)
 {
     struct rr_message *m = raft_message(r, RR_MSG_APP, pr->id);
     m->index = pr->next - 1;
     m->log_term = previous_term;
-    m->entries = run->entries;
-    m->entry_count = run->count;
     m->commit = r->log.committed;
-    progress_sent_entries(pr, &r->allocator, run->count, run->payload_size);
     pr->sent_commit = r->log.committed;
+    if (run) {
+        m->entries = run->entries;
+        m->entry_count = run->count;
+        progress_sent_entries(pr, &r->allocator, run->count, run->payload_size);
+    } else {
+        progress_sent_nothing(pr);
+    }
+}
+
+/* May entries be sent, or is this follower to be asked first whether its window is still full? */
+static inline bool has_room(const struct progress *pr)
+{
+    return pr->state != RR_PROGRESS_REPLICATE || !inflights_is_full(&pr->inflights);
 }
 
 /* Sends what comes next for this follower, if it may be sent anything. */
@@ -54,30 +55,29 @@ bool raft_maybe_send_append(struct raft *r, struct progress *pr, bool send_if_em
 {
     if (progress_is_paused(pr))
         return false;
-    if (RR_UNLIKELY(pr->pending_read != 0 && pr->pending_read == pr->next)) {
+    if (RR_UNLIKELY(pr->pending_read == pr->next)) {
         pr->empty_append_due |= send_if_empty;
         return false;
     }
     uint64_t previous_term;
-    if (raft_log_term(&r->log, pr->next - 1, &previous_term) != 0)
+    if (RR_UNLIKELY(raft_log_term(&r->log, pr->next - 1, &previous_term) != 0))
         /* Compacted: the follower is too far behind for entries. */
         return raft_maybe_send_snapshot(r, pr);
 
-    /* Into a full window only an empty message may go, to find out whether it is still full. */
-    struct log_run run = {.count = 0};
-    int err = 0;
-    if (pr->state != RR_PROGRESS_REPLICATE || !inflights_is_full(&pr->inflights))
-        err = fetch_entries(r, pr->next, &run);
+    if (pr->next > raft_log_last_index(&r->log) || !has_room(pr)) {
+        if (send_if_empty)
+            send_append(r, pr, previous_term, NULL);
+        return send_if_empty;
+    }
+    int err = fetch_entries(r, pr->next);
     if (RR_UNLIKELY(err == RR_E_PENDING)) {
         pr->pending_read = pr->next;
         pr->empty_append_due = send_if_empty;
         return false;
     }
-    if (run.count == 0 && !send_if_empty)
-        return false;
-    if (err != 0)
-        return raft_maybe_send_snapshot(r, pr);
-    send_append(r, pr, previous_term, &run);
+    if (RR_UNLIKELY(err != 0))
+        return send_if_empty && raft_maybe_send_snapshot(r, pr);
+    send_append(r, pr, previous_term, &r->outbox.log_run);
     return true;
 }
 
@@ -109,28 +109,22 @@ void raft_storage_ready(struct raft *r, uint64_t from, uint64_t to)
 
 /* ---- answers ------------------------------------------------------------- */
 
-bool raft_append_accepted(struct raft *r, struct progress *pr, uint64_t index)
+bool raft_end_probing(struct raft *r, struct progress *pr, uint64_t index)
 {
     bool is_news = progress_maybe_update(pr, index);
-    if (!is_news && !(pr->match == index && pr->state == RR_PROGRESS_PROBE))
-        return false;
-    switch ((enum rr_progress_state)pr->state) {
-    case RR_PROGRESS_REPLICATE:
-        inflights_free_le(&pr->inflights, index);
-        break;
-    case RR_PROGRESS_PROBE:
+    if (pr->state == RR_PROGRESS_PROBE) {
+        if (pr->match != index)
+            return false;
         progress_become_replicate(pr);
-        break;
-    case RR_PROGRESS_SNAPSHOT:
-        /* Whether our snapshot did it or another one: its log touches ours again. */
-        if (pr->match + 1 < raft_log_first_index(&r->log))
-            break;
+        return true;
+    }
+    /* Whether our snapshot did it or another one: its log touches ours again. */
+    if (is_news && pr->match + 1 >= raft_log_first_index(&r->log)) {
         EVENT(&r->events, RECOVERED_FROM_SNAPSHOT, r->id, pr->id, event_pointer(pr));
         progress_become_probe(pr);
         progress_become_replicate(pr);
-        break;
     }
-    return true;
+    return is_news;
 }
 
 void raft_append_rejected(struct raft *r, struct progress *pr, const struct rr_message *m)
@@ -146,12 +140,6 @@ void raft_append_rejected(struct raft *r, struct progress *pr, const struct rr_m
     if (pr->state == RR_PROGRESS_REPLICATE)
         progress_become_probe(pr);
     raft_maybe_send_append(r, pr, true);
-}
-
-bool raft_maybe_commit(struct raft *r)
-{
-    struct entry_id quorum = {.term = r->term, .index = tracker_committed(&r->tracker)};
-    return raft_log_maybe_commit(&r->log, quorum);
 }
 
 bool raft_has_committed_in_term(const struct raft *r)

@@ -17,7 +17,7 @@ static struct owned_snapshot *own(struct raft *r, const struct rr_snapshot *snap
     return owned_snapshot_new(&r->allocator, snapshot);
 }
 
-bool raft_maybe_send_snapshot(struct raft *r, struct progress *pr)
+RR_COLD bool raft_maybe_send_snapshot(struct raft *r, struct progress *pr)
 {
     if (!pr->recent_active) {
         EVENT(&r->events, SNAPSHOT_PEER_INACTIVE, pr->id);
@@ -94,7 +94,7 @@ static bool restore(struct raft *r, const struct rr_snapshot *snapshot)
     return true;
 }
 
-void raft_handle_snapshot(struct raft *r, const struct rr_message *m)
+RR_COLD int raft_handle_snapshot(struct raft *r, const struct rr_message *m)
 {
     const struct rr_snapshot none = {.size = 0};
     const struct rr_snapshot *snapshot = m->snapshot ? m->snapshot : &none;
@@ -109,4 +109,5 @@ void raft_handle_snapshot(struct raft *r, const struct rr_message *m)
         acknowledged = r->log.committed;
     }
     raft_message(r, RR_MSG_APP_RESP, m->from)->index = acknowledged;
+    return 0;
 }

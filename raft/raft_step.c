@@ -11,8 +11,11 @@
 
 /* ---- acknowledgements of the own storage --------------------------------- */
 
-static void try_auto_leave(struct raft *r)
+/* Leaves a joint configuration that is to be left as soon as it is applied. */
+RR_COLD static void maybe_auto_leave(struct raft *r)
 {
+    if (r->log.applied < r->pending_conf_index || r->state != RR_STATE_LEADER)
+        return;
     const struct rr_entry leave = {.type = RR_ENTRY_CONF_CHANGE_V2, .has = RR_ENTRY_HAS_TYPE};
     const struct rr_message m = {.type = RR_MSG_PROP, .entries = &leave, .entry_count = 1};
     /* Refused only while leadership is being transferred; tried again at the next apply. */
@@ -24,36 +27,37 @@ static void try_auto_leave(struct raft *r)
         EVENT(&r->events, AUTO_LEAVE, event_pointer(&r->tracker.config));
 }
 
-void raft_applied_to(struct raft *r, uint64_t index, uint64_t size)
+static inline void applied_to(struct raft *r, uint64_t index, uint64_t size)
 {
-    uint64_t applied = rr_max_u64(index, r->log.applied);
-    raft_log_applied_to(&r->log, applied, size);
-    if (RR_UNLIKELY(r->tracker.config.auto_leave) && applied >= r->pending_conf_index &&
-        r->state == RR_STATE_LEADER)
-        try_auto_leave(r);
+    raft_log_applied_to(&r->log, rr_max_u64(index, r->log.applied), size);
+    if (RR_UNLIKELY(r->tracker.config.auto_leave))
+        maybe_auto_leave(r);
 }
 
-static void apply_snapshot_done(struct raft *r, const struct rr_snapshot *snapshot)
+RR_COLD static int apply_snapshot_done(struct raft *r, const struct rr_snapshot *snapshot)
 {
     unstable_stable_snap_to(&r->log.unstable, snapshot->metadata.index);
-    raft_applied_to(r, snapshot->metadata.index, 0);
+    applied_to(r, snapshot->metadata.index, 0);
+    return 0;
 }
 
-static void storage_append_done(struct raft *r, const struct rr_message *m)
+int raft_handle_storage_append_resp(struct raft *r, const struct rr_message *m)
 {
+    const struct rr_snapshot *snapshot = m->snapshot;
     if (m->index != 0)
         unstable_stable_to(&r->log.unstable, m->log_term, m->index);
-    if (m->snapshot)
-        apply_snapshot_done(r, m->snapshot);
+    return RR_UNLIKELY(snapshot != NULL) ? apply_snapshot_done(r, snapshot) : 0;
 }
 
-static void storage_apply_done(struct raft *r, const struct rr_message *m)
+int raft_handle_storage_apply_resp(struct raft *r, const struct rr_message *m)
 {
     if (m->entry_count == 0)
-        return;
-    raft_applied_to(r, m->entries[m->entry_count - 1].index,
-                    raft_log_applying_size(&r->log, m->entries, m->entry_count));
-    raft_reduce_uncommitted_size(r, raft_log_payload_size(m->entries, m->entry_count));
+        return 0;
+    applied_to(r, m->entries[m->entry_count - 1].index,
+               raft_log_applying_size(&r->log, m->entries, m->entry_count));
+    if (r->uncommitted_size > 0) /* a leader's */
+        raft_reduce_uncommitted_size(r, raft_log_payload_size(m->entries, m->entry_count));
+    return 0;
 }
 
 /* ---- terms --------------------------------------------------------------- */
@@ -128,7 +132,7 @@ RR_COLD static void receive_lower_term(struct raft *r, const struct rr_message *
 
 /* ---- votes --------------------------------------------------------------- */
 
-static void handle_vote_request(struct raft *r, const struct rr_message *m)
+RR_COLD int raft_handle_vote_request(struct raft *r, const struct rr_message *m)
 {
     bool can_vote =
         /* a repetition of the vote we cast, */
@@ -142,7 +146,7 @@ static void handle_vote_request(struct raft *r, const struct rr_message *m)
     if (!can_vote || !raft_log_is_up_to_date(&r->log, candidate_last)) {
         log_rejected_vote(r, m);
         raft_message(r, answer, m->from)->reject = true;
-        return;
+        return 0;
     }
     /* Learners vote too: they may have been promoted without knowing it yet. */
     struct entry_id last = raft_log_last_id(&r->log);
@@ -154,50 +158,30 @@ static void handle_vote_request(struct raft *r, const struct rr_message *m)
         r->election_elapsed = 0;
         r->vote = m->from;
     }
+    return 0;
 }
 
 /* ---- in ------------------------------------------------------------------ */
 
-static int step_role(struct raft *r, const struct rr_message *m)
+int raft_handle_hup(struct raft *r, const struct rr_message *m)
 {
-    switch ((enum rr_state)r->state) {
-    case RR_STATE_FOLLOWER:
-        return raft_step_follower(r, m);
-    case RR_STATE_LEADER:
-        return raft_step_leader(r, m);
-    case RR_STATE_CANDIDATE:
-    case RR_STATE_PRE_CANDIDATE:
-        break;
-    }
-    return raft_step_candidate(r, m);
+    (void)m;
+    raft_hup(r, r->pre_vote ? CAMPAIGN_PRE_ELECTION : CAMPAIGN_ELECTION);
+    return 0;
 }
 
-int raft_step(struct raft *r, const struct rr_message *m)
+const raft_handler *const raft_roles[] = {
+    [RR_STATE_FOLLOWER] = raft_follower_handlers,
+    [RR_STATE_CANDIDATE] = raft_candidate_handlers,
+    [RR_STATE_LEADER] = raft_leader_handlers,
+    [RR_STATE_PRE_CANDIDATE] = raft_candidate_handlers,
+};
+
+int raft_step_other_term(struct raft *r, const struct rr_message *m)
 {
-    /* Term 0: a local message, or one that is forwarded whatever the term. */
-    if (RR_UNLIKELY(m->term != r->term && m->term != 0)) {
-        if (m->term < r->term) {
-            receive_lower_term(r, m);
-            return 0;
-        }
-        if (!receive_higher_term(r, m))
-            return 0;
+    if (m->term < r->term) {
+        receive_lower_term(r, m);
+        return 0;
     }
-    switch (m->type) {
-    case RR_MSG_HUP:
-        raft_hup(r, r->pre_vote ? CAMPAIGN_PRE_ELECTION : CAMPAIGN_ELECTION);
-        return 0;
-    case RR_MSG_STORAGE_APPEND_RESP:
-        storage_append_done(r, m);
-        return 0;
-    case RR_MSG_STORAGE_APPLY_RESP:
-        storage_apply_done(r, m);
-        return 0;
-    case RR_MSG_VOTE:
-    case RR_MSG_PRE_VOTE:
-        handle_vote_request(r, m);
-        return 0;
-    default:
-        return step_role(r, m);
-    }
+    return receive_higher_term(r, m) ? raft_step_own_term(r, m) : 0;
 }

@@ -60,8 +60,8 @@ int rr_raw_node_new(const struct rr_config *config, struct rr_raw_node **node, c
         return RR_E_NO_MEMORY;
     *made = (struct rr_raw_node){.advance_box = NULL};
     raft_init(&made->raft, &own);
-    made->previous_soft = raft_soft_state(&made->raft);
-    made->previous_hard = raft_hard_state(&made->raft);
+    made->soft = raft_soft_state(&made->raft);
+    made->hard = raft_hard_state(&made->raft);
     *node = made;
     return 0;
 }
@@ -115,7 +115,7 @@ int rr_raw_node_bootstrap(struct rr_raw_node *node, const struct rr_peer *peers,
         return RR_E_INVALID;
 
     /* The first Ready says the hard state, although it is as it was when this node was made. */
-    node->previous_hard = (struct rr_hard_state){.term = 0};
+    node->hard = (struct rr_hard_state){.term = 0};
     raft_become_follower(r, 1, RR_NONE);
     for (uint32_t i = 0; i < count; i++)
         append_bootstrap_entry(r, &peers[i]);
@@ -232,50 +232,35 @@ void rr_raw_node_apply_conf_change(struct rr_raw_node *node, const struct rr_con
 
 /* ---- messages ------------------------------------------------------------ */
 
-static bool is_local_type(uint8_t type)
+/* Sets of message types, as bits. */
+#define TYPE(name) (UINT32_C(1) << RR_MSG_##name)
+static const uint32_t local_types = TYPE(HUP) | TYPE(BEAT) | TYPE(UNREACHABLE) | TYPE(SNAP_STATUS) |
+                                    TYPE(CHECK_QUORUM) | TYPE(STORAGE_APPEND) |
+                                    TYPE(STORAGE_APPEND_RESP) | TYPE(STORAGE_APPLY) |
+                                    TYPE(STORAGE_APPLY_RESP);
+/* Those from peers. */
+static const uint32_t response_types = TYPE(APP_RESP) | TYPE(VOTE_RESP) | TYPE(HEARTBEAT_RESP) |
+                                       TYPE(READ_INDEX_RESP) | TYPE(PRE_VOTE_RESP);
+#undef TYPE
+
+/* Of a type in a set of bits. */
+static inline bool is_among(uint32_t types, const struct rr_message *m)
 {
-    switch (type) {
-    case RR_MSG_HUP:
-    case RR_MSG_BEAT:
-    case RR_MSG_UNREACHABLE:
-    case RR_MSG_SNAP_STATUS:
-    case RR_MSG_CHECK_QUORUM:
-    case RR_MSG_STORAGE_APPEND:
-    case RR_MSG_STORAGE_APPEND_RESP:
-    case RR_MSG_STORAGE_APPLY:
-    case RR_MSG_STORAGE_APPLY_RESP:
-        return true;
-    default:
-        return false;
-    }
+    return m->type < 32 && (types >> m->type & 1);
 }
 
-static bool is_response_type(uint8_t type)
+static inline bool is_from_storage(const struct rr_message *m)
 {
-    switch (type) {
-    case RR_MSG_APP_RESP:
-    case RR_MSG_VOTE_RESP:
-    case RR_MSG_HEARTBEAT_RESP:
-    case RR_MSG_UNREACHABLE:
-    case RR_MSG_READ_INDEX_RESP:
-    case RR_MSG_PRE_VOTE_RESP:
-    case RR_MSG_STORAGE_APPEND_RESP:
-    case RR_MSG_STORAGE_APPLY_RESP:
-        return true;
-    default:
-        return false;
-    }
+    return m->from == RR_LOCAL_APPEND_THREAD || m->from == RR_LOCAL_APPLY_THREAD;
 }
 
 int rr_raw_node_step(struct rr_raw_node *node, const struct rr_message *message)
 {
     struct raft *r = &node->raft;
-    bool is_local_target =
-        message->from == RR_LOCAL_APPEND_THREAD || message->from == RR_LOCAL_APPLY_THREAD;
-    if (RR_LIKELY(!is_local_target)) {
-        if (is_local_type(message->type))
+    if (is_among(local_types | response_types, message) && !is_from_storage(message)) {
+        if (RR_UNLIKELY(is_among(local_types, message)))
             return RR_E_STEP_LOCAL_MSG;
-        if (is_response_type(message->type) && !tracker_find(&r->tracker, message->from))
+        if (RR_UNLIKELY(!tracker_find(&r->tracker, message->from)))
             return RR_E_STEP_PEER_NOT_FOUND;
     }
     return raft_step(r, message);

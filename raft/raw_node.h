@@ -9,19 +9,11 @@
 
 struct rr_raw_node {
     struct raft raft;
-    /* What the last Ready said, to see what changed. */
-    struct rr_soft_state previous_soft;
-    struct rr_hard_state previous_hard;
-    /* What the Ready at hand points to. */
-    struct rr_soft_state ready_soft;
-    struct rr_hard_state ready_hard;
-    /* Sync mode: what Advance steps, in this order; the self-addressed messages of `advance_box`
-     * first. */
-    struct box *advance_box; /* NULL: no Ready waits for Advance */
-    struct rr_message advance_append_resp;
-    struct rr_message advance_apply_resp;
-    bool has_advance_append_resp;
-    bool has_advance_apply_resp;
+    /* What the last Ready said, to see what changed; it points here. */
+    struct rr_soft_state soft;
+    struct rr_hard_state hard;
+    struct box *advance_box; /* sync mode: what the Ready at hand is made of, if Advance has to step
+                                something of it; NULL: no Ready waits for Advance */
 };
 
 static inline struct rr_soft_state raft_soft_state(const struct raft *r)

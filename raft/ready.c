@@ -21,12 +21,6 @@ static bool hard_equal(struct rr_hard_state a, struct rr_hard_state b)
     return a.term == b.term && a.vote == b.vote && a.commit == b.commit;
 }
 
-static bool hard_state_changed(const struct rr_raw_node *node, struct rr_hard_state now)
-{
-    bool is_empty = now.term == 0 && now.vote == RR_NONE && now.commit == 0;
-    return !is_empty && !hard_equal(now, node->previous_hard);
-}
-
 /* Only in sync mode does the same Ready make entries durable and hand them out to be applied. */
 static bool may_apply_unstable(const struct raft *r)
 {
@@ -38,108 +32,96 @@ bool rr_raw_node_has_ready(const struct rr_raw_node *node)
     const struct raft *r = &node->raft;
     const struct box *box = r->outbox.open;
     const struct unstable *u = &r->log.unstable;
-    struct rr_soft_state soft = raft_soft_state(r);
-    return box->messages.count > 0 || box->after_append.count > 0 || box->read_states.count > 0 ||
+    return box->messages.next > box->messages.items ||
+           box->after_append.next > box->after_append.items || box->read_states.count > 0 ||
            u->offset_in_progress < unstable_end(u) || unstable_next_snapshot(u) ||
            raft_log_has_next_committed(&r->log, may_apply_unstable(r)) ||
-           !soft_equal(soft, node->previous_soft) || hard_state_changed(node, raft_hard_state(r));
+           !soft_equal(raft_soft_state(r), node->soft) ||
+           !hard_equal(raft_hard_state(r), node->hard);
 }
 
 /* ---- what goes into it --------------------------------------------------- */
-
-static void take_states(struct rr_raw_node *node, struct rr_ready *ready)
-{
-    const struct raft *r = &node->raft;
-    struct rr_soft_state soft = raft_soft_state(r);
-    if (!soft_equal(soft, node->previous_soft)) {
-        node->ready_soft = soft;
-        node->previous_soft = soft;
-        ready->soft_state = &node->ready_soft;
-    }
-    struct rr_hard_state hard = raft_hard_state(r);
-    /* A new commit index alone can be learned again: no sync for it. */
-    ready->must_sync = ready->entry_count > 0 || hard.vote != node->previous_hard.vote ||
-                       hard.term != node->previous_hard.term;
-    if (hard_state_changed(node, hard)) {
-        node->ready_hard = hard;
-        node->previous_hard = hard;
-        ready->hard_state = &node->ready_hard;
-    }
-}
 
 static void take_unstable(struct raft *r, struct rr_ready *ready)
 {
     struct unstable *u = &r->log.unstable;
     uint64_t first = u->offset_in_progress;
-    if (first < unstable_end(u)) {
-        struct entry_pieces pieces = {.count = 0};
-        raft_log_slice_tail(&r->log, first, unstable_end(u), UINT64_MAX, &pieces);
-        ready->entries = outbox_log_entries(&r->outbox, first, &pieces);
-        ready->entry_count = pieces.count;
+    uint64_t end = unstable_end(u);
+    if (first < end) {
+        ready->entries = unstable_run(u, first, end);
+        ready->entry_count = (uint32_t)(end - first);
     }
     if (unstable_next_snapshot(u))
         ready->snapshot = outbox_hold_snapshot(&r->outbox, u->snapshot);
     unstable_accept_in_progress(u);
 }
 
-static void take_committed(struct raft *r, struct rr_ready *ready)
+static void take_committed(struct raft *r, struct box *box, struct rr_ready *ready)
 {
-    struct entry_pieces pieces;
-    uint64_t first = r->log.applying + 1;
-    uint64_t size = raft_log_next_committed(&r->log, may_apply_unstable(r), &pieces);
-    if (pieces.count == 0)
+    struct committed_run run;
+    raft_log_next_committed(&r->log, may_apply_unstable(r), &run);
+    box->apply_resp.entry_count = run.count;
+    if (run.count == 0)
         return;
-    ready->committed_entries = outbox_log_entries(&r->outbox, first, &pieces);
-    ready->committed_entry_count = pieces.count;
-    raft_log_accept_applying(&r->log, first + pieces.count - 1, size, may_apply_unstable(r));
+    raft_log_accept_applying(&r->log, r->log.applying + run.count, run.size, may_apply_unstable(r));
+    box->apply_resp.entries = run.entries;
+    ready->committed_entries = run.entries;
+    ready->committed_entry_count = run.count;
+}
+
+static void take_states(struct rr_raw_node *node, struct rr_ready *ready)
+{
+    struct rr_soft_state soft = raft_soft_state(&node->raft);
+    struct rr_hard_state hard = raft_hard_state(&node->raft);
+    /* A new commit index alone can be learned again: no sync for it. */
+    ready->must_sync =
+        ready->entry_count > 0 || hard.vote != node->hard.vote || hard.term != node->hard.term;
+    if (!hard_equal(hard, node->hard)) {
+        node->hard = hard;
+        ready->hard_state = &node->hard;
+    }
+    if (!soft_equal(soft, node->soft)) {
+        node->soft = soft;
+        ready->soft_state = &node->soft;
+    }
 }
 
 /* ---- the storage's acknowledgements, made in advance --------------------- */
 
-/* Is there something for which the node must hear that it is durable? */
-static bool needs_append_resp(const struct raft *r, const struct rr_ready *ready)
+/* If there is something of which the node must hear that it is durable. Behind the other messages
+ * that wait for it, so that what they promise was acknowledged before. */
+static inline bool add_append_resp(struct raft *r, struct box *box, const struct rr_ready *ready)
 {
-    return r->log.unstable.count > 0 || ready->snapshot;
-}
-
-static void make_append_resp(const struct raft *r, const struct rr_ready *ready,
-                             struct rr_message *m)
-{
+    const struct unstable *u = &r->log.unstable;
+    if (u->count == 0 && !ready->snapshot)
+        return false;
+    struct rr_message *m = outbox_push(&r->outbox, &box->after_append);
     message_init(m, RR_MSG_STORAGE_APPEND_RESP, r->id, RR_LOCAL_APPEND_THREAD);
     m->term = r->term;
     m->snapshot = ready->snapshot;
     /* Always the last entry, also if this Ready has none: an acknowledgement of an older term is
      * dropped, and this one stands in for it. */
-    if (r->log.unstable.count > 0) {
-        struct entry_id last = raft_log_last_id(&r->log);
-        m->index = last.index;
-        m->log_term = last.term;
+    if (u->count > 0) {
+        m->index = unstable_end(u) - 1;
+        m->log_term = unstable_last_term(u);
     }
+    return true;
 }
 
-static void make_apply_resp(const struct raft *r, const struct rr_ready *ready,
-                            struct rr_message *m)
+static void add_storage_append(struct raft *r, struct box *box, const struct rr_ready *ready)
 {
-    message_init(m, RR_MSG_STORAGE_APPLY_RESP, r->id, RR_LOCAL_APPLY_THREAD);
-    m->entries = ready->committed_entries;
-    m->entry_count = ready->committed_entry_count;
-}
-
-static void add_storage_append(struct raft *r, const struct rr_ready *ready)
-{
-    struct message_list *responses = &r->outbox.open->after_append;
-    if (ready->entry_count == 0 && !ready->hard_state && !ready->snapshot && responses->count == 0)
+    struct message_list *responses = &box->after_append;
+    if (ready->entry_count == 0 && !ready->hard_state && !ready->snapshot &&
+        responses->next == responses->items)
         return;
-    /* Behind the others, so that what they promise was acknowledged before. */
-    if (needs_append_resp(r, ready))
-        make_append_resp(r, ready, outbox_message_after_append(&r->outbox));
-    struct rr_message *m = outbox_message(&r->outbox);
+    add_append_resp(r, box, ready);
+    struct rr_message *m = outbox_push(&r->outbox, &box->messages);
     message_init(m, RR_MSG_STORAGE_APPEND, RR_LOCAL_APPEND_THREAD, r->id);
     m->entries = ready->entries;
     m->entry_count = ready->entry_count;
     m->snapshot = ready->snapshot;
     m->responses = responses->items;
-    m->response_count = responses->count;
+    m->response_count = message_list_count(responses);
     if (ready->hard_state) {
         m->term = ready->hard_state->term;
         m->vote = ready->hard_state->vote;
@@ -147,64 +129,58 @@ static void add_storage_append(struct raft *r, const struct rr_ready *ready)
     }
 }
 
-static void add_storage_apply(struct raft *r, const struct rr_ready *ready)
+static void add_storage_apply(struct raft *r, struct box *box)
 {
-    if (ready->committed_entry_count == 0)
+    if (box->apply_resp.entry_count == 0)
         return;
-    struct rr_message *response = arena_alloc(&r->outbox.open->arena, sizeof(*response));
-    make_apply_resp(r, ready, response);
-    struct rr_message *m = outbox_message(&r->outbox);
+    struct rr_message *m = outbox_push(&r->outbox, &box->messages);
     message_init(m, RR_MSG_STORAGE_APPLY, RR_LOCAL_APPLY_THREAD, r->id);
-    m->entries = ready->committed_entries;
-    m->entry_count = ready->committed_entry_count;
-    m->responses = response;
+    m->entries = box->apply_resp.entries;
+    m->entry_count = box->apply_resp.entry_count;
+    m->responses = &box->apply_resp;
     m->response_count = 1;
 }
 
 /* Sync mode: messages to others follow the storage writes of this Ready anyway; those to the node
  * itself are stepped by Advance. */
-static void prepare_advance(struct rr_raw_node *node, const struct rr_ready *ready)
+static void prepare_advance(struct rr_raw_node *node, struct box *box, const struct rr_ready *ready)
 {
     struct raft *r = &node->raft;
     RR_ASSERT_SAYS(node->advance_box == NULL,
                    "node % gives a Ready before Advance of the one before", r->id);
-    const struct message_list *waiting = &r->outbox.open->after_append;
+    const struct message_list *waiting = &box->after_append;
     bool has_own = false;
-    for (uint32_t i = 0; i < waiting->count; i++) {
-        if (waiting->items[i].to == r->id)
+    for (const struct rr_message *m = waiting->items; m < waiting->next; m++) {
+        if (m->to == r->id)
             has_own = true;
         else
-            *outbox_message(&r->outbox) = waiting->items[i];
+            *outbox_push(&r->outbox, &box->messages) = *m;
     }
-    node->has_advance_append_resp = needs_append_resp(r, ready);
-    if (node->has_advance_append_resp)
-        make_append_resp(r, ready, &node->advance_append_resp);
-    node->has_advance_apply_resp = ready->committed_entry_count > 0;
-    if (node->has_advance_apply_resp)
-        make_apply_resp(r, ready, &node->advance_apply_resp);
-    if (has_own || node->has_advance_append_resp || node->has_advance_apply_resp)
-        node->advance_box = r->outbox.open;
+    has_own |= add_append_resp(r, box, ready);
+    if (has_own || box->apply_resp.entry_count > 0)
+        node->advance_box = box;
 }
 
 void rr_raw_node_ready(struct rr_raw_node *node, struct rr_ready *ready)
 {
     struct raft *r = &node->raft;
+    struct box *box = r->outbox.open;
     *ready = (struct rr_ready){.entries = NULL};
     unstable_drop_kept(&r->log.unstable);
     take_unstable(r, ready);
-    take_committed(r, ready);
+    take_committed(r, box, ready);
     take_states(node, ready);
     if (r->async_storage_writes) {
-        add_storage_append(r, ready);
-        add_storage_apply(r, ready);
+        add_storage_append(r, box, ready);
+        add_storage_apply(r, box);
     } else {
-        prepare_advance(node, ready);
+        prepare_advance(node, box, ready);
     }
-    const struct box *box = outbox_close(&r->outbox);
     ready->messages = box->messages.items;
-    ready->message_count = box->messages.count;
+    ready->message_count = message_list_count(&box->messages);
     ready->read_states = box->read_states.items;
     ready->read_state_count = box->read_states.count;
+    outbox_close(&r->outbox);
     RR_ASSERT_SLOW((raft_check(r), true));
 }
 
@@ -213,17 +189,15 @@ void rr_raw_node_advance(struct rr_raw_node *node)
     struct raft *r = &node->raft;
     RR_ASSERT_SAYS(!r->async_storage_writes,
                    "node % is not advanced: it has asynchronous storage writes", r->id);
-    struct box *box = node->advance_box;
+    const struct box *box = node->advance_box;
     if (!box)
         return;
     node->advance_box = NULL;
     /* Errors of these steps concern nobody: there is no proposal among them. */
-    for (uint32_t i = 0; i < box->after_append.count; i++) {
-        if (box->after_append.items[i].to == r->id)
-            raft_step(r, &box->after_append.items[i]);
+    for (const struct rr_message *m = box->after_append.items; m < box->after_append.next; m++) {
+        if (m->to == r->id)
+            raft_step(r, m);
     }
-    if (node->has_advance_append_resp)
-        raft_step(r, &node->advance_append_resp);
-    if (node->has_advance_apply_resp)
-        raft_step(r, &node->advance_apply_resp);
+    if (box->apply_resp.entry_count > 0)
+        raft_step(r, &box->apply_resp);
 }

@@ -99,11 +99,9 @@ static uint64_t half_committed(const struct tracker *t, const struct id_set *hal
     return quorum_committed(acked, half->count);
 }
 
-uint64_t tracker_committed(const struct tracker *t)
+uint64_t tracker_committed_by_sorting(const struct tracker *t)
 {
     uint64_t incoming = half_committed(t, &t->config.incoming, t->incoming_slots);
-    if (RR_LIKELY(t->config.outgoing.count == 0))
-        return incoming;
     return rr_min_u64(incoming, half_committed(t, &t->config.outgoing, t->outgoing_slots));
 }
 

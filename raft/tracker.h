@@ -83,7 +83,17 @@ void tracker_voters(const struct tracker *t, struct id_set *voters);
 void tracker_conf_state(const struct tracker *t, struct rr_conf_state *out);
 
 /* The index that the quorum (of both halves) has acknowledged. */
-uint64_t tracker_committed(const struct tracker *t);
+uint64_t tracker_committed_by_sorting(const struct tracker *t);
+static inline uint64_t tracker_committed(const struct tracker *t)
+{
+    uint32_t voters = t->config.incoming.count;
+    if (RR_UNLIKELY((voters != 3 && voters != 2) || t->config.outgoing.count != 0))
+        return tracker_committed_by_sorting(t);
+    const uint8_t *slots = t->incoming_slots;
+    /* Of two, both must have it: as if a third one had nothing. */
+    return quorum_committed_of_three(t->progress[slots[0]].match, t->progress[slots[1]].match,
+                                     voters == 3 ? t->progress[slots[2]].match : 0);
+}
 bool tracker_quorum_active(const struct tracker *t);
 
 void tracker_reset_votes(struct tracker *t);

@@ -4,8 +4,6 @@
  */
 #include "raft/unstable.h"
 
-#include "raft/entry_size.h"
-
 #define UNSTABLE_CAP_MIN 64u
 
 static size_t ring_bytes(uint32_t cap)
@@ -26,11 +24,8 @@ void unstable_init(struct unstable *u, struct outbox *outbox, const struct event
 
 void unstable_fini(struct unstable *u)
 {
-    if (u->kept < unstable_end(u)) {
-        struct rr_entry_spans all = unstable_spans(u, u->kept, unstable_end(u));
-        outbox_drop_entries(u->outbox, all.first, (uint32_t)all.first_count);
-        outbox_drop_entries(u->outbox, all.second, (uint32_t)all.second_count);
-    }
+    if (u->kept < unstable_end(u))
+        unstable_drop_range(u, u->kept, unstable_end(u));
     if (u->snapshot)
         owned_snapshot_put(u->snapshot);
     memory_free(&u->outbox->allocator, u->ring, ring_bytes(u->cap));
@@ -58,34 +53,17 @@ bool unstable_maybe_term(const struct unstable *u, uint64_t index, uint64_t *ter
     return true;
 }
 
-void unstable_accept_in_progress(struct unstable *u)
-{
-    u->offset_in_progress = unstable_end(u);
-    if (u->snapshot)
-        u->snapshot_in_progress = true;
-}
-
-void unstable_stable_to(struct unstable *u, uint64_t term, uint64_t index)
+void unstable_log_not_stable(const struct unstable *u, uint64_t term, uint64_t index)
 {
     uint64_t own_term;
-    if (!unstable_maybe_term(u, index, &own_term)) {
+    if (!unstable_maybe_term(u, index, &own_term))
         /* Truncated since, or acknowledged already. */
         EVENT(u->events, STABLE_MISSING, index);
-        return;
-    }
-    if (index < u->offset) {
+    else if (index < u->offset)
         EVENT(u->events, STABLE_SNAPSHOT, index);
-        return;
-    }
-    if (own_term != term) {
+    else
         /* Overwritten since: what is durable is not what lies here. */
         EVENT(u->events, STABLE_MISMATCH, index, term, index, own_term);
-        return;
-    }
-    u->count -= (uint32_t)(index + 1 - u->offset);
-    u->offset = index + 1;
-    u->stable_term = term;
-    u->offset_in_progress = rr_max_u64(u->offset_in_progress, u->offset);
 }
 
 void unstable_stable_snap_to(struct unstable *u, uint64_t index)
@@ -95,17 +73,6 @@ void unstable_stable_snap_to(struct unstable *u, uint64_t index)
     owned_snapshot_put(u->snapshot);
     u->snapshot = NULL;
     u->snapshot_in_progress = false;
-}
-
-void unstable_drop_kept(struct unstable *u)
-{
-    if (u->kept < u->kept_next) {
-        struct rr_entry_spans old = unstable_spans(u, u->kept, u->kept_next);
-        outbox_drop_entries(u->outbox, old.first, (uint32_t)old.first_count);
-        outbox_drop_entries(u->outbox, old.second, (uint32_t)old.second_count);
-        u->kept = u->kept_next;
-    }
-    u->kept_next = u->offset;
 }
 
 /* Goes on with the entries below `end` in another ring. The old one stays as it is, and holds on to
@@ -164,11 +131,8 @@ void unstable_restore(struct unstable *u, const struct rr_snapshot *snapshot)
     begin_at(u, snapshot->metadata.index + 1, snapshot->metadata.term);
 }
 
-void unstable_reserve(struct unstable *u, uint32_t count)
+void unstable_grow(struct unstable *u, uint64_t need)
 {
-    uint64_t need = unstable_end(u) - u->kept + count;
-    if (RR_LIKELY(need <= u->cap))
-        return;
     uint32_t cap = u->cap ? u->cap : UNSTABLE_CAP_MIN;
     while (cap < need) {
         RR_ASSERT(cap <= UINT32_MAX / 2);
@@ -177,34 +141,9 @@ void unstable_reserve(struct unstable *u, uint32_t count)
     change_ring(u, unstable_end(u), cap);
 }
 
-/* Takes over a run that lies in its slots. */
-static void extend(struct unstable *u, const struct rr_entry *entries, uint32_t count)
-{
-    struct sizer sizer = {.index_span = 0};
-    uint64_t *starts = &u->starts[entries - u->ring];
-    uint64_t size = u->size_end;
-    for (uint32_t i = 0; i < count; i++) {
-        starts[i] = size;
-        size += sizer_next(&sizer, &entries[i]);
-    }
-    u->size_end = size;
-    entries_get_blocks(entries, count);
-}
-
-void unstable_extend(struct unstable *u, uint32_t count)
-{
-    uint64_t end = unstable_end(u);
-    RR_ASSERT(end - u->kept + count <= u->cap);
-    u->count += count;
-    struct rr_entry_spans added = unstable_spans(u, end, end + count);
-    extend(u, added.first, (uint32_t)added.first_count);
-    if (added.second_count)
-        extend(u, added.second, (uint32_t)added.second_count);
-}
-
 uint64_t unstable_limit_size(const struct unstable *u, uint64_t lo, uint64_t hi, uint64_t max_size)
 {
-    if (RR_LIKELY(unstable_size(u, lo, hi) <= max_size))
+    if (unstable_size(u, lo, hi) <= max_size)
         return hi;
     /* [lo, fits) is small enough, [lo, hi) is not. */
     uint64_t fits = lo;
@@ -218,27 +157,34 @@ uint64_t unstable_limit_size(const struct unstable *u, uint64_t lo, uint64_t hi,
     return fits;
 }
 
+const struct rr_entry *unstable_copy_run(const struct unstable *u, uint64_t lo, uint64_t hi)
+{
+    struct rr_entry_spans spans = unstable_spans(u, lo, hi);
+    struct entry_pieces pieces = {.count = (uint32_t)(hi - lo)};
+    pieces.piece[0].entries = spans.first;
+    pieces.piece[0].count = (uint32_t)spans.first_count;
+    pieces.piece[1].entries = spans.second;
+    pieces.piece[1].count = (uint32_t)spans.second_count;
+    return outbox_copy_log(u->outbox, lo, &pieces);
+}
+
 void unstable_truncate_and_append(struct unstable *u, const struct rr_entry *entries,
                                   uint32_t count)
 {
-    RR_ASSERT(count > 0);
-    uint64_t from = entries[0].index;
-    if (RR_LIKELY(from == unstable_end(u))) {
+    uint64_t index = entries[0].index;
+    if (index == unstable_end(u)) {
         /* directly behind the last one */
-    } else if (from <= u->offset) {
+    } else if (index <= u->offset) {
         /* Everything is replaced. The storage will overwrite its part when it gets these. */
-        EVENT(u->events, REPLACE_UNSTABLE, from);
-        outbox_log_truncated(u->outbox, from);
-        begin_at(u, from, 0);
+        EVENT(u->events, REPLACE_UNSTABLE, index);
+        outbox_log_truncated(u->outbox, index);
+        begin_at(u, index, 0);
     } else {
-        EVENT(u->events, TRUNCATE_UNSTABLE, from);
-        truncate_from(u, from);
-        u->offset_in_progress = rr_min_u64(u->offset_in_progress, from);
+        EVENT(u->events, TRUNCATE_UNSTABLE, index);
+        truncate_from(u, index);
+        u->offset_in_progress = rr_min_u64(u->offset_in_progress, index);
     }
-    unstable_reserve(u, count);
-    for (uint32_t i = 0; i < count; i++)
-        *unstable_slot(u, from + i) = entries[i];
-    unstable_extend(u, count);
+    unstable_append(u, entries, count);
 }
 
 void unstable_check(const struct unstable *u)

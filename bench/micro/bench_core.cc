@@ -11,6 +11,8 @@
 // node persists to memory storage, delivers every message, applies every entry and compacts.
 // ThreeNodesSettled: the same, but a round ends when all three have applied and nobody has anything
 // left to do, which takes each node a second Ready.
+// ThreeNodesSync: as ThreeNodes, in sync mode: each Ready is stored before its messages are
+// delivered, and ended by Advance. The way of a storage that, as this one, is done when it returns.
 // ProposeToAppliedTwoVoters: one node in sync mode with a second voter played by the bench.
 #include <ringraft/raft.h>
 
@@ -109,12 +111,12 @@ void note_applied(Node &node, const rr_entry *entries, uint32_t count)
     }
 }
 
-struct Cluster {
+template <bool async> struct Cluster {
     Cluster()
     {
         const std::vector<uint64_t> voters{1, 2, 3};
         for (size_t i = 0; i < 3; i++)
-            open_node(nodes[i], i + 1, voters, true);
+            open_node(nodes[i], i + 1, voters, async);
         rr_raw_node_campaign(nodes[0].raw);
         settle();
     }
@@ -149,26 +151,38 @@ struct Cluster {
 
     void deliver(const rr_message *messages, uint32_t count)
     {
-        for (uint32_t i = 0; i < count; i++)
-            rr_raw_node_step(nodes[messages[i].to - 1].raw, &messages[i]);
+        for (const rr_message *m = messages, *end = m + count; m < end; m++)
+            rr_raw_node_step(nodes[m->to - 1].raw, m);
     }
 
     void handle_ready(Node &node)
     {
         rr_ready ready;
         rr_raw_node_ready(node.raw, &ready);
-        for (uint32_t i = 0; i < ready.message_count; i++) {
-            const rr_message &m = ready.messages[i];
-            if (m.type == RR_MSG_STORAGE_APPEND) {
-                if (ready.hard_state)
-                    rr_memory_storage_set_hard_state(node.storage, ready.hard_state);
-                rr_memory_storage_append(node.storage, m.entries, m.entry_count);
-                deliver(m.responses, m.response_count);
-            } else if (m.type == RR_MSG_STORAGE_APPLY) {
-                note_applied(node, m.entries, m.entry_count);
-                deliver(m.responses, m.response_count);
+        if (ready.hard_state)
+            rr_memory_storage_set_hard_state(node.storage, ready.hard_state);
+        if (async) {
+            handle_messages(node, ready.messages, ready.message_count);
+            return;
+        }
+        rr_memory_storage_append(node.storage, ready.entries, ready.entry_count);
+        deliver(ready.messages, ready.message_count);
+        if (ready.committed_entry_count)
+            note_applied(node, ready.committed_entries, ready.committed_entry_count);
+        rr_raw_node_advance(node.raw);
+    }
+
+    void handle_messages(Node &node, const rr_message *messages, uint32_t count)
+    {
+        for (const rr_message *m = messages, *end = m + count; m < end; m++) {
+            if (m->type == RR_MSG_STORAGE_APPEND) {
+                rr_memory_storage_append(node.storage, m->entries, m->entry_count);
+                deliver(m->responses, m->response_count);
+            } else if (m->type == RR_MSG_STORAGE_APPLY) {
+                note_applied(node, m->entries, m->entry_count);
+                deliver(m->responses, m->response_count);
             } else {
-                rr_raw_node_step(nodes[m.to - 1].raw, &m);
+                rr_raw_node_step(nodes[m->to - 1].raw, m);
             }
         }
     }
@@ -196,9 +210,9 @@ void report(benchmark::State &state, uint64_t entries_per_iteration, uint64_t ca
         entries / 1e9, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
 
-template <bool settled> void three_nodes(benchmark::State &state)
+template <bool async, bool settled> void three_nodes(benchmark::State &state)
 {
-    Cluster cluster;
+    Cluster<async> cluster;
     const auto count = static_cast<uint32_t>(state.range(0));
     const std::vector<rr_entry> batch = make_batch(count);
     uint64_t index = cluster.nodes[0].applied;
@@ -225,14 +239,19 @@ template <bool settled> void three_nodes(benchmark::State &state)
 }
 void ThreeNodes(benchmark::State &state)
 {
-    three_nodes<false>(state);
+    three_nodes<true, false>(state);
 }
 void ThreeNodesSettled(benchmark::State &state)
 {
-    three_nodes<true>(state);
+    three_nodes<true, true>(state);
+}
+void ThreeNodesSync(benchmark::State &state)
+{
+    three_nodes<false, false>(state);
 }
 BENCHMARK(ThreeNodes)->Arg(1)->Arg(16)->Arg(256)->Arg(4096);
 BENCHMARK(ThreeNodesSettled)->Arg(1)->Arg(16)->Arg(256)->Arg(4096);
+BENCHMARK(ThreeNodesSync)->Arg(1)->Arg(16)->Arg(256)->Arg(4096);
 
 // One node in sync mode; the second voter acknowledges every MsgApp at once.
 class Pair

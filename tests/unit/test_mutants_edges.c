@@ -329,7 +329,7 @@ static void test_two_peers_are_sent_the_same_stored_entries(void)
         CHECK(raft_maybe_send_append(r, pr, false));
     }
     const struct message_list *sent = &r->outbox.open->messages;
-    CHECK_EQ_U64(sent->count, 2);
+    CHECK_EQ_U64(message_list_count(sent), 2);
     for (uint32_t i = 0; i < 2; i++) {
         CHECK_EQ_U64(sent->items[i].entry_count, 1);
         CHECK_EQ_U64(sent->items[i].entries[0].index, 2);
@@ -348,7 +348,7 @@ static void test_repeated_probe_carries_the_new_entries(void)
                      (struct rr_message){
                          .type = RR_MSG_HEARTBEAT_RESP, .to = 1, .from = 2, .term = r->term}) == 0);
     const struct message_list *sent = &r->outbox.open->messages;
-    CHECK_EQ_U64(sent->count, 2);
+    CHECK_EQ_U64(message_list_count(sent), 2);
     CHECK_EQ_U64(sent->items[0].index, sent->items[1].index);
     CHECK_EQ_U64(sent->items[0].entry_count, 1);
     CHECK_EQ_U64(sent->items[1].entry_count, 2);

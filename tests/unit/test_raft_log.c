@@ -228,7 +228,7 @@ static void test_slice_across_storage_and_unstable_by_size(void)
 static void test_next_committed_by_mode_pause_and_snapshot(void)
 {
     struct raft_log log;
-    struct entry_pieces out;
+    struct committed_run out;
     begin(&log, 3, 5, UINT64_MAX);
     CHECK(!raft_log_has_next_committed(&log, true));
     raft_log_commit_to(&log, 4);
