@@ -53,4 +53,5 @@ foreach(backend uring posix)
     rr_test(NAME test_wal_io_${backend} LABEL fast SOURCES test_wal_io.c LIBS rr_wal rr_backend ARGS ${backend})
     target_link_options(test_wal_io_${backend} PRIVATE
         -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc)
+    rr_test(NAME test_wal_read_io_${backend} LABEL fast SOURCES test_wal_read_io.c LIBS rr_wal rr_backend ARGS ${backend})
 endforeach()
