@@ -270,6 +270,30 @@ static void test_leased_read_after_a_stall_asks(void)
     }
 }
 
+/* A leader that has no room for entries takes them from nobody; a forwarded read is none, though
+ * its context travels where entries do. */
+static void test_forwarded_read_is_answered_by_a_leader_without_room(void)
+{
+    static const char bytes[4096];
+    struct sim_node *leader = open_cluster(12, 3, false);
+    struct sim_node *follower = sim_cluster_next(leader, 1);
+    uint64_t tag = 100000;
+    run_ms(200);
+    sim_disk_capacity(cluster.sim, leader->number, sim_disk_used(cluster.sim, leader->number));
+    for (uint32_t round = 0; round < 4000 && wal_admits_entries(leader->engine->wal) == 0;
+         round++) {
+        for (uint32_t i = 0; i < 8; i++)
+            (void)rr_propose(leader->group, bytes, sizeof(bytes), tag++);
+        run_ms(2);
+    }
+    CHECK(wal_admits_entries(leader->engine->wal) != 0);
+    CHECK(sim_cluster_status(leader).role == RR_STATE_LEADER);
+    CHECK(rr_read_index(follower->group, 1, 0) == 0);
+    run_ms(50);
+    CHECK(status_of(follower, 1) == RR_OK);
+    sim_cluster_fini(&cluster);
+}
+
 int main(void)
 {
     RUN(test_read_on_every_node_sees_what_was_acknowledged);
@@ -278,6 +302,7 @@ int main(void)
     RUN(test_read_on_a_deposed_leader_is_never_answered);
     RUN(test_read_of_a_restarted_single_node_sees_what_was_acknowledged);
     RUN(test_request_that_was_lost_is_made_again);
+    RUN(test_forwarded_read_is_answered_by_a_leader_without_room);
     RUN(test_reads_share_requests);
     RUN(test_read_queue_that_is_full_refuses);
     RUN(test_stopped_group_fails_its_reads);
