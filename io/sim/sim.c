@@ -163,6 +163,7 @@ struct io *sim_machine(struct sim *sim, uint32_t number)
     machine->latency_max_ns = 300000;
     machine->next_port = 40000;
     machine->clock_ppm = 1000000;
+    machine->job_cost_max_ns = 300000;
     disk_init(&machine->disk, sim->seed + number);
     sim->machines[number - 1] = machine;
     return &machine->io;

@@ -84,8 +84,18 @@ void sim_pause(struct sim *sim, uint32_t number, bool paused);
  * crash. Who waits for such a job waits that long: do not close the node or its groups
  * meanwhile. */
 void sim_hold_workers(struct sim *sim, uint32_t number, const char *name);
-/* How fast the machine's clock runs, in millionths; before its process starts. */
+/* How fast the machine's clock runs from now on, in millionths. */
 void sim_clock_rate(struct sim *sim, uint32_t number, uint32_t ppm);
+/* How long a worker is busy with a job at most. */
+void sim_job_cost(struct sim *sim, uint32_t number, uint64_t max_ns);
+
+/* What a machine has at its process's disposal right now. */
+struct sim_usage {
+    uint64_t descriptors; /* open files and sockets */
+    uint64_t ops;         /* submitted and not completed */
+    uint64_t disk_bytes;  /* sum of the sizes of all files */
+};
+struct sim_usage sim_usage(const struct sim *sim, uint32_t number);
 
 /* Faults of the network. A cut direction holds bytes back; when it heals, each connection that was
  * held resumes after a retransmission delay, or is reset, by chance. */

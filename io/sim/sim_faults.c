@@ -27,8 +27,28 @@ void sim_pause(struct sim *sim, uint32_t number, bool paused)
 
 void sim_clock_rate(struct sim *sim, uint32_t number, uint32_t ppm)
 {
-    RR_ASSERT(ppm >= 500000 && ppm <= 2000000 && !machine_at(sim, number)->is_looping);
-    machine_at(sim, number)->clock_ppm = ppm;
+    struct machine *machine = machine_at(sim, number);
+
+    RR_ASSERT(ppm >= 500000 && ppm <= 2000000);
+    sim_trace(sim, number, ppm, 4);
+    machine->clock_base = machine_now(machine);
+    machine->clock_since = sim->now;
+    machine->clock_ppm = ppm;
+}
+
+void sim_job_cost(struct sim *sim, uint32_t number, uint64_t max_ns)
+{
+    RR_ASSERT(max_ns > 0);
+    machine_at(sim, number)->job_cost_max_ns = max_ns;
+}
+
+struct sim_usage sim_usage(const struct sim *sim, uint32_t number)
+{
+    const struct machine *machine = machine_at(sim, number);
+    struct sim_usage usage = {.descriptors = machine->slots_open, .disk_bytes = machine->disk.used};
+    for (const struct flight *f = machine->flights; f; f = f->next)
+        usage.ops++;
+    return usage;
 }
 
 /* ---- network and disks --------------------------------------------------- */

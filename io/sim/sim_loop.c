@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 #define TURN_COST_MIN_NS  300u
-#define TURN_COST_MAX_NS  4000u
+#define TURN_COST_MAX_NS  12000u
 #define WAKE_DELAY_MAX_NS 3000u
 /* How far the bytes of an op are watched: a megabyte that leaves by short sends is submitted
  * often. */

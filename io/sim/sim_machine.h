@@ -106,7 +106,11 @@ struct machine {
     const char *held_workers;  /* by name; NULL: none sleep */
     struct sim_stream process; /* what the process gets from io->ops->random */
     uint64_t busy_until;       /* the last turn's cost in virtual time */
+    /* The clock: it showed clock_base when the world's was clock_since. */
+    uint64_t clock_base;
+    uint64_t clock_since;
     uint32_t clock_ppm;
+    uint64_t job_cost_max_ns;
     bool is_looping;
     bool is_paused;
     bool has_missed_turn; /* while paused */
@@ -151,14 +155,18 @@ static inline struct machine *machine_of(struct io *io)
 /* The machine's clock. */
 static inline uint64_t machine_now(const struct machine *machine)
 {
-    return (uint64_t)((unsigned __int128)machine->sim->now * machine->clock_ppm / 1000000);
+    unsigned __int128 passed = machine->sim->now - machine->clock_since;
+    return machine->clock_base + (uint64_t)(passed * machine->clock_ppm / 1000000);
 }
 
 /* When the machine's clock will show this. */
 static inline uint64_t machine_due(const struct machine *machine, uint64_t clock)
 {
-    unsigned __int128 scaled = (unsigned __int128)clock * 1000000 + machine->clock_ppm - 1;
-    return (uint64_t)(scaled / machine->clock_ppm);
+    if (clock <= machine->clock_base)
+        return machine->clock_since;
+    unsigned __int128 scaled = (unsigned __int128)(clock - machine->clock_base) * 1000000;
+    return machine->clock_since +
+           (uint64_t)((scaled + machine->clock_ppm - 1) / machine->clock_ppm);
 }
 
 /* ---- sim.c --------------------------------------------------------------- */

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #define JOB_START_MAX_NS 30000u
-#define JOB_COST_MAX_NS  300000u
 
 static void push(struct job_queue *queue, struct io_job *job)
 {
@@ -57,7 +56,7 @@ static void run_worker(struct sim_event *event)
         job->run(job);
         worker->machine->working = NULL;
         if (!worker->machine->is_crashed)
-            schedule(worker, JOB_COST_MAX_NS);
+            schedule(worker, worker->machine->job_cost_max_ns);
         return;
     }
     push(&worker->finished, pop(&worker->waiting));

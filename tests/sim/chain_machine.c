@@ -32,6 +32,13 @@ static void become(struct chain_machine *machine, const struct image *image)
 
 static const struct image fresh = {.hash = 1};
 
+static bool fails(struct chain_machine *machine)
+{
+    bool is_now = machine->fails_in != 0 && --machine->fails_in == 0;
+    machine->has_failed |= is_now;
+    return is_now;
+}
+
 static int open_machine(void *ctx, uint64_t *applied)
 {
     become(ctx, &fresh);
@@ -43,6 +50,11 @@ static int apply(void *ctx, const struct rr_apply_entry *entries, uint32_t count
 {
     struct chain_machine *machine = ctx;
 
+    RR_ASSERT(!machine->has_failed_to_apply); /* no entry is ever skipped */
+    if (fails(machine)) {
+        machine->has_failed_to_apply = true;
+        return -1;
+    }
     for (uint32_t i = 0; i < count; i++) {
         const struct rr_apply_entry *entry = &entries[i];
         RR_ASSERT(entry->index > machine->index);
@@ -75,9 +87,11 @@ static void fill(struct transfer *transfer, uint64_t hash, bool *is_same)
 
 static int snapshot_begin(void *ctx, void **snapshot)
 {
-    const struct chain_machine *machine = ctx;
+    struct chain_machine *machine = ctx;
     size_t size = machine->snapshot_bytes > sizeof(struct image) ? machine->snapshot_bytes
                                                                  : sizeof(struct image);
+    if (fails(machine))
+        return -1;
     struct transfer *transfer = malloc(sizeof(*transfer) + size);
     struct image image = {size, machine->index, machine->hash, machine->count, {0}};
 
@@ -94,7 +108,8 @@ static int snapshot_begin(void *ctx, void **snapshot)
 static int snapshot_read(void *ctx, void *snapshot, uint8_t *buf, size_t cap, size_t *size)
 {
     struct transfer *transfer = snapshot;
-    (void)ctx;
+    if (fails(ctx))
+        return -1;
     *size = transfer->cap - transfer->at < cap ? transfer->cap - transfer->at : cap;
     memcpy(buf, transfer->bytes + transfer->at, *size);
     transfer->at += *size;
@@ -109,8 +124,9 @@ static void snapshot_end(void *ctx, void *snapshot)
 
 static int restore_begin(void *ctx, void **restore)
 {
+    if (fails(ctx))
+        return -1;
     struct transfer *transfer = malloc(sizeof(*transfer) + CHAIN_SNAPSHOT_MAX);
-    (void)ctx;
     RR_ASSERT(transfer);
     *transfer = (struct transfer){.cap = CHAIN_SNAPSHOT_MAX};
     *restore = transfer;
@@ -120,8 +136,7 @@ static int restore_begin(void *ctx, void **restore)
 static int restore_write(void *ctx, void *restore, const uint8_t *buf, size_t size)
 {
     struct transfer *transfer = restore;
-    (void)ctx;
-    if (size > transfer->cap - transfer->at)
+    if (fails(ctx) || size > transfer->cap - transfer->at)
         return -1;
     memcpy(transfer->bytes + transfer->at, buf, size);
     transfer->at += size;
@@ -152,7 +167,8 @@ static int restore_end(void *ctx, void *restore, bool complete)
 
 static uint64_t state_hash(void *ctx)
 {
-    return ((const struct chain_machine *)ctx)->hash;
+    const struct chain_machine *machine = ctx;
+    return machine->hash ^ machine->is_twisted;
 }
 
 void chain_machine_bind(struct chain_machine *machine, struct rr_state_machine *table)

@@ -18,6 +18,9 @@ struct chain_machine {
     uint64_t count;
     uint64_t registers[CHAIN_REGISTERS]; /* each written by the entries that chain_key gives it */
     uint32_t snapshot_bytes;
+    uint32_t fails_in; /* the so-manieth callback from now on fails; 0: none will */
+    bool has_failed, has_failed_to_apply;
+    bool is_twisted; /* its hash is not that of what it applied */
     void *ctx;
     /* An entry was applied; the hash is the state behind it. */
     void (*on_apply)(void *ctx, const struct rr_apply_entry *entry, uint64_t hash);

@@ -82,6 +82,19 @@ static void transfer(struct world *world, const struct workload_target *leader)
         leave(changer, tag);
 }
 
+/* May a voter go? What is asked for is one change at a time, but the one before may have an unknown
+ * outcome, and come true yet. */
+static bool can_spare_voter(const struct world *world, const struct config *config)
+{
+    return world->plan.voters_min == 0 ||
+           (config->voter_count > world->plan.voters_min && world->changer.pending_count == 0);
+}
+
+static bool takes_voter(const struct rr_member_change *change, const struct config *config)
+{
+    return change->kind == RR_MEMBER_REMOVE && config_has_voter(config, change->node);
+}
+
 /* Mostly what is possible; the rest is to be refused. */
 static struct rr_member_change draw(struct world *world, const struct config *config)
 {
@@ -112,9 +125,11 @@ static void ask(struct world *world, const struct workload_target *leader,
 {
     struct changer *changer = &world->changer;
     struct rr_member_change change = draw(world, config);
-    uint64_t tag = enter(changer, leader);
     struct rr_error error;
 
+    if (takes_voter(&change, config) && !can_spare_voter(world, config))
+        return;
+    uint64_t tag = enter(changer, leader);
     world_say(world, "node %u is asked for change %d of node %llu (%llu)", leader->source.node,
               (int)change.kind, (ull)change.node, (ull)change.replaced);
     if (tag && rr_conf_change(leader->group, &change, tag, &error) != 0)
@@ -124,6 +139,7 @@ static void ask(struct world *world, const struct workload_target *leader,
 struct gone {
     struct world *world;
     uint64_t id;
+    uint32_t slot;
 };
 
 static bool knows_gone(void *ctx, uint64_t id)
@@ -132,8 +148,9 @@ static bool knows_gone(void *ctx, uint64_t id)
     const struct node *node = &gone->world->nodes[oracle_machine(id) - 1];
     struct rr_group_status status = {.size = sizeof(status)};
 
-    if (node->id != id || !replica_listens(&node->replicas[0]) ||
-        rr_group_status(node->replicas[0].group, &status) != 0)
+    const struct replica *replica = &node->replicas[gone->slot];
+    if (node->id != id || !replica_listens(replica) ||
+        rr_group_status(replica->group, &status) != 0)
         return false;
     for (uint32_t i = 0; i < status.peer_count; i++)
         if (status.peers[i].node == gone->id)
@@ -141,29 +158,51 @@ static bool knows_gone(void *ctx, uint64_t id)
     return true;
 }
 
-/* A machine whose node was removed begins anew, once its vote is not needed any more for learning
- * that: a quorum has applied the removal. */
-static bool renew_somebody(struct world *world, const struct config *config)
+/* Was it a member of this group, and is its vote not needed any more for learning that it is none:
+ * has a quorum applied the removal? */
+static bool is_over(struct world *world, const struct node *node, uint32_t slot)
+{
+    const struct config *config = oracle_config(&world->oracle, slot);
+    struct gone gone = {world, node->id, slot};
+    return !config_has_member(config, node->id) && config_has_quorum(config, knows_gone, &gone);
+}
+
+static bool was_removed(const struct replica *replica)
+{
+    struct rr_group_status status = {.size = sizeof(status)};
+    return replica->group && rr_group_status(replica->group, &status) == 0 &&
+           status.error == RR_E_REMOVED;
+}
+
+/* A machine whose node was removed begins anew, if it is wanted nowhere. */
+static bool renew_somebody(struct world *world)
 {
     struct node *node = any_node(world);
-    if (!node_listens(node) || node->answer_at != 0 || config_has_member(config, node->id) ||
-        node_error(node) != RR_E_REMOVED)
+    bool was_member = node->is_out || node->is_stranger;
+
+    if ((node->engine && !node_listens(node)) || (!node->engine && !node->is_out) ||
+        node->answer_at != 0)
         return false;
-    struct gone gone = {world, node->id};
-    if (!config_has_quorum(config, knows_gone, &gone))
-        return false;
-    node_renew(node);
-    return true;
+    for (uint32_t slot = 0; slot < world->plan.group_count; slot++) {
+        if (!is_over(world, node, slot))
+            return false;
+        was_member |= was_removed(&node->replicas[slot]);
+    }
+    if (was_member)
+        node_renew(node);
+    return was_member;
 }
 
 void changer_act(struct world *world)
 {
-    const struct config *config = oracle_config(&world->oracle, 0);
-    uint32_t number = world->leaders[0];
+    uint32_t count = world->plan.group_count;
+    uint32_t slot = count > 1 ? (uint32_t)stream_below(&world->changer.chance, count) : 0;
+    const struct config *config = oracle_config(&world->oracle, slot);
+    uint32_t number = world->leaders[slot];
 
-    if (renew_somebody(world, config) || number == 0)
+    if (renew_somebody(world) || number == 0)
         return;
-    const struct replica *replica = &world->nodes[number - 1].replicas[0];
+    const struct replica *replica = &world->nodes[number - 1].replicas[slot];
     if (!replica_listens(replica))
         return;
     struct workload_target leader = replica_target(replica);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Who changes the members of the (only) group all the time, and who moves its leadership: asks the
+ * Who changes the members of the groups all the time, and who moves their leadership: asks a
  * leader for something that makes sense by what the oracle knows, now and then for something that
- * does not, and keeps the books on every call. A machine whose node was removed comes back as a
- * new node: an empty directory and another id.
+ * does not, and keeps the books on every call. A machine whose node was removed from its groups
+ * comes back as a new node: an empty directory and another id.
  */
 #ifndef RR_TESTS_SIM_CHANGER_H
 #define RR_TESTS_SIM_CHANGER_H

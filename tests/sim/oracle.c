@@ -171,15 +171,23 @@ void oracle_vote(struct oracle *oracle, struct oracle_source from, uint64_t term
     *before = vote;
 }
 
-void oracle_leader(struct oracle *oracle, struct oracle_source from, uint64_t term)
+void oracle_leader(struct oracle *oracle, struct oracle_source from, uint64_t term,
+                   const struct oracle_log *log)
 {
-    uint64_t *leader = at_number(&oracle->groups[from.slot].leaders, term);
+    struct oracle_group *group = &oracle->groups[from.slot];
+    uint64_t *leader = at_number(&group->leaders, term);
 
     oracle->election_count++;
     if (*leader != 0)
         failure_report("node %u leads term %llu, which node %llu led", from.node, (ull)term,
                        (ull)*leader);
     *leader = from.node;
+    for (uint64_t index = log->first; index <= group->commit_max; index++) {
+        uint64_t committed = at_index(group, index)->committed_term;
+        if (committed != 0 && log->term_at(log->ctx, index) != committed)
+            failure_report("node %u leads term %llu and lacks entry %llu, committed in term %llu",
+                           from.node, (ull)term, (ull)index, (ull)committed);
+    }
 }
 
 /* ---- commit and apply ---------------------------------------------------- */

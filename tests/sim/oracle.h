@@ -6,7 +6,7 @@
  * - acknowledged means durable on a quorum of the entry's configuration, in the disk model, at that
  *   moment;
  * - a vote is durable on the voter when it leaves; one vote per node and term, across restarts;
- * - one leader per term;
+ * - one leader per term, and its log holds all that is committed;
  * - one content per (index, term) on all disks; one term per committed index;
  * - state machines agree at every index; none skips or repeats.
  */
@@ -75,7 +75,15 @@ void oracle_renew(struct oracle *oracle, uint32_t machine, uint64_t id);
 /* The newest that is committed. */
 const struct config *oracle_config(struct oracle *oracle, uint32_t slot);
 void oracle_vote(struct oracle *oracle, struct oracle_source from, uint64_t term, uint64_t vote);
-void oracle_leader(struct oracle *oracle, struct oracle_source from, uint64_t term);
+/* Its log holds all that is committed: term_at gives the term of an entry of it (0: it has none
+ * there) from `first` on; what lies before is in its snapshot. */
+struct oracle_log {
+    uint64_t first;
+    uint64_t (*term_at)(void *ctx, uint64_t index);
+    void *ctx;
+};
+void oracle_leader(struct oracle *oracle, struct oracle_source from, uint64_t term,
+                   const struct oracle_log *log);
 void oracle_commit(struct oracle *oracle, struct oracle_source from, uint64_t index, uint64_t term);
 void oracle_apply(struct oracle *oracle, struct oracle_source from, uint64_t index, uint64_t chain);
 /* The state behind `index` was installed. */

@@ -53,7 +53,7 @@ static void make_limits(struct plan *p, struct sim_stream *s)
     group->max_uncommitted_bytes =
         rr_max_u64(engine->entry_bytes_max, PICK(s, 2 * KIB, 64 * KIB, 1024 * KIB));
     group->max_committed_bytes_per_ready = PICK(s, 1 * KIB, 64 * KIB);
-    group->batch_wait_max_us = (uint32_t)PICK(s, 1, 200, 2000);
+    group->batch_wait_max_us = (uint32_t)PICK(s, 30, 200, 2000);
     group->proposal_queue_entries = (uint32_t)PICK(s, 2, 16, 1024);
     group->proposal_queue_bytes = rr_max_u64(engine->entry_bytes_max, PICK(s, 2 * KIB, 256 * KIB));
     group->apply_backlog_bytes = PICK(s, 1 * KIB, 64 * KIB, 1024 * KIB);
@@ -77,13 +77,13 @@ static void make_faults(struct plan *p, struct sim_stream *s)
 
 static void make_clients(struct plan *p, struct sim_stream *s)
 {
-    p->propose_interval_ns = PICK(s, 200, 1000, 5000) * 1000;
+    p->propose_interval_ns = PICK(s, 500, 2000, 5000) * 1000;
     p->outstanding_max = (uint32_t)PICK(s, 0, 1, 8, 64);
     p->burst_max = (uint32_t)PICK(s, 1, 2, 8);
     p->size_max = (uint32_t)PICK(s, 16, 128, 1 * KIB, 32 * KIB);
     p->size_max = (uint32_t)rr_min_u64(p->size_max, p->engine.entry_bytes_max);
     p->proposes_in_callbacks = flip(s);
-    p->proposals_max = (uint32_t)PICK(s, 1000, 4000, 16000);
+    p->proposals_max = (uint32_t)PICK(s, 500, 2000, 6000);
 }
 
 static void make_readers(struct plan *p)
@@ -111,8 +111,13 @@ static void make_groups(struct plan *p)
     p->closed_max_ns = stream_chance(&s, 1, 2) ? 4000 * MS : p->down_max_ns;
 }
 
-/* One group, whose members change all the time. Harm to a minority of the disks is for those who
- * stay. */
+static bool harms(const struct plan *p)
+{
+    return p->damage || p->lost_writes || p->rollbacks || p->wipes;
+}
+
+/* Groups whose members change all the time. Where disks are harmed as well, one machine at a time
+ * is, and so many voters stay that it is a minority of them, whatever change is under way. */
 static void make_changes(struct plan *p)
 {
     struct sim_stream s = stream_make(p->seed, 0xc4a6);
@@ -123,8 +128,15 @@ static void make_changes(struct plan *p)
     p->change_interval_ns = PICK(&s, 20, 50, 200) * MS;
     p->node_count = (uint32_t)PICK(&s, 5, 7);
     p->voter_count = (uint32_t)PICK(&s, 1, 2, 3, 3, 5);
-    p->group_count = 1;
-    p->damage = p->lost_writes = p->rollbacks = p->wipes = false;
+    p->group_count = (uint32_t)rr_min_u64(p->group_count, 3);
+    p->twists = false;
+    if (!stream_chance(&s, 1, 2))
+        p->damage = p->lost_writes = p->rollbacks = p->wipes = false;
+    if (!harms(p))
+        return;
+    p->node_count = 7;
+    p->voter_count = 5;
+    p->voters_min = 4;
 }
 
 /* Some in files, which travel by themselves. */
@@ -132,8 +144,15 @@ static void make_snapshots(struct plan *p)
 {
     struct sim_stream s = stream_make(p->seed, 0x5a4f);
     if (stream_chance(&s, 1, 3))
-        p->snapshot_bytes = (uint32_t)PICK(&s, 70 * KIB, 300 * KIB, 600 * KIB);
+        p->snapshot_bytes = (uint32_t)PICK(&s, 70 * KIB, 70 * KIB, 300 * KIB, 600 * KIB);
     p->engine.snapshot_send_bytes_per_second = PICK(&s, 1024 * KIB, 4096 * KIB, 65536 * KIB);
+    p->group.snapshot_entries = PICK(&s, 0, 0, 3, 40);
+    if (p->snapshot_bytes >= 300 * KIB) { /* or all the time goes by with them */
+        p->group.snapshot_entries = 0;
+        p->group.snapshot_log_bytes = rr_max_u64(p->group.snapshot_log_bytes, 128 * KIB);
+    }
+    p->group.trailing_entries = PICK(&s, 0, 0, 1, 100);
+    p->snapshots_on_demand = stream_chance(&s, 1, 4);
 }
 
 void plan_make(struct plan *plan, uint64_t seed)
@@ -161,7 +180,7 @@ void plan_make_crash_at(struct plan *plan, uint64_t seed, uint64_t crash_at)
     plan->crash_at = crash_at;
     plan->fault_interval_ns = 0;
     plan->crashes_in_recovery = false;
-    plan->clock_skew = false;
+    plan->clock_skew = plan->clock_drift = false;
     plan->corrupt_bytes = false;
     plan->down_max_ns = plan->closed_max_ns = 10 * MS;
     plan->propose_interval_ns = 10 * MS;
@@ -203,7 +222,9 @@ void plan_print(const struct plan *p)
     if (p->change_interval_ns)
         printf("  members change each %llu ms, beginning with %u voters\n",
                (unsigned long long)(p->change_interval_ns / MS), p->voter_count);
-    printf("  %s%s, proposals wait for %u ms%s\n", p->reads ? "reads" : "no reads",
-           p->group.lease_reads ? " by lease" : "", p->group.proposal_timeout_ms,
-           p->cancels ? ", some are canceled" : "");
+    printf("  %s%s, proposals wait for %u ms%s; snapshots after %llu entries too%s\n",
+           p->reads ? "reads" : "no reads", p->group.lease_reads ? " by lease" : "",
+           p->group.proposal_timeout_ms, p->cancels ? ", some are canceled" : "",
+           (unsigned long long)p->group.snapshot_entries,
+           p->snapshots_on_demand ? ", and on demand" : "");
 }

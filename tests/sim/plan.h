@@ -25,6 +25,9 @@
     X(group_closes) /* and opened again while the node runs */                                     \
     X(pauses)       /* as SIGSTOP */                                                               \
     X(clock_skew)                                                                                  \
+    X(clock_drift) /* the rates change while processes run */                                      \
+    X(slow_jobs)   /* of the workers: apply, snapshots, spare segments */                          \
+    X(slow_links)                                                                                  \
     X(cuts)                                                                                        \
     X(one_way_cuts)                                                                                \
     X(flaps)         /* links that come and go */                                                  \
@@ -39,7 +42,9 @@
     X(lost_writes)       /* acknowledged, and written nowhere or elsewhere; a minority */          \
     X(rollbacks)         /* an older copy takes a directory's place; a minority */                 \
     X(wipes)             /* an empty one does; a minority */                                       \
-    X(sleeping_machines) /* state machines that take their time */
+    X(sleeping_machines) /* state machines that take their time */                                 \
+    X(machine_errors)    /* a callback of the state machine fails */                               \
+    X(twists)            /* a state machine comes to differ, on a minority */
 
 enum {
 #define X(name) PLAN_FAULT_OF_##name,
@@ -52,6 +57,7 @@ struct plan {
     uint64_t seed;
     uint32_t node_count;  /* machines */
     uint32_t voter_count; /* initial ones, on the first machines; the others wait to be added */
+    uint32_t voters_min;  /* where one of so many may be harmed, none is removed */
     uint32_t group_count; /* with ids from group.group_id on */
 
     /* limits of the nodes */
@@ -77,7 +83,8 @@ struct plan {
     bool proposes_in_callbacks;
     uint32_t proposals_max; /* of the hasty clients; then one per interval */
     bool reads;
-    bool cancels;                /* of proposals, now and then */
+    bool cancels; /* of proposals, now and then */
+    bool snapshots_on_demand;
     uint64_t change_interval_ns; /* mean time between two changes of members; 0: none */
 };
 

@@ -12,6 +12,7 @@ void readers_init(struct readers *readers, struct workload *workload, uint32_t s
     *readers = (struct readers){.oracle = &workload->oracle->groups[slot],
                                 .sim = workload->sim,
                                 .calls = &workload->histories[slot],
+                                .takes_snapshots = workload->plan->snapshots_on_demand,
                                 .chance = stream_make(workload->plan->seed + slot, 0x4ead)};
 }
 
@@ -57,6 +58,34 @@ static struct reading *find(struct readers *readers, uint64_t tag)
     return NULL;
 }
 
+static void ask_snapshot(struct readers *readers, struct reading *reading,
+                         const struct workload_target *target, uint64_t state)
+{
+    uint64_t tag = READERS_TAG | ++readers->last_tag;
+    int rc = rr_snapshot(target->group, tag);
+
+    if (rc != 0 && rc != RR_E_CLOSED)
+        failure_report("rr_snapshot returned %d", rc);
+    if (rc != 0)
+        return;
+    *reading = (struct reading){.tag = tag, .floor = state, .target = *target, .is_snapshot = true};
+    readers->pending_count++;
+}
+
+static void complete_snapshot(struct readers *readers, const struct reading *reading,
+                              const struct rr_completion *completion)
+{
+    int status = completion->status;
+    if (status != RR_OK && status != RR_E_CLOSED && status != RR_E_STATE_MACHINE &&
+        status != RR_E_NO_SPACE && status != RR_E_IO && status != RR_E_POISONED)
+        failure_report("a snapshot completes with %s", rr_err_name(status));
+    if (status == RR_OK && completion->index < reading->floor)
+        failure_report("a snapshot of node %u is of index %llu; when it was asked for %llu had "
+                       "been applied",
+                       reading->target.source.node, (ull)completion->index, (ull)reading->floor);
+    readers->snapshot_count += status == RR_OK;
+}
+
 void readers_ask(struct readers *readers, const struct workload_target *target, uint64_t now_ns,
                  uint64_t state)
 {
@@ -69,6 +98,10 @@ void readers_ask(struct readers *readers, const struct workload_target *target, 
     struct reading *reading = find(readers, 0);
     if (!reading)
         return;
+    if (readers->takes_snapshots && stream_chance(&readers->chance, 1, 64)) {
+        ask_snapshot(readers, reading, target, state);
+        return;
+    }
     uint64_t tag = READERS_TAG | ++readers->last_tag;
     *reading = (struct reading){.tag = tag,
                                 .floor = floor_now(readers),
@@ -91,12 +124,16 @@ void readers_complete(struct readers *readers, const struct workload_target *tar
     struct reading *reading = find(readers, completion->tag);
     uint64_t state = machine->index;
 
-    if (completion->kind != RR_COMPLETION_READ || !reading ||
-        !workload_same_target(&reading->target, target))
+    if (!reading || !workload_same_target(&reading->target, target) ||
+        completion->kind != (reading->is_snapshot ? RR_COMPLETION_SNAPSHOT : RR_COMPLETION_READ))
         failure_report("node %u completes a read again, or one that is not its own",
                        target->source.node);
     reading->tag = 0;
     readers->pending_count--;
+    if (reading->is_snapshot) {
+        complete_snapshot(readers, reading, completion);
+        return;
+    }
     switch (completion->status) {
     case RR_OK:
         readers->done_count++;

@@ -2,7 +2,8 @@
  *
  * Clients that read of one group. A state here is a prefix of the log, so reads are linearizable if
  * and only if each sees at least what was acknowledged, and what any completed read had seen, when
- * it was asked: the floor. A stale read is held to the floor of its bound before.
+ * it was asked: the floor. A stale read is held to the floor of its bound before. A snapshot that
+ * was asked for holds all that the node itself had applied.
  */
 #ifndef RR_TESTS_SIM_READERS_H
 #define RR_TESTS_SIM_READERS_H
@@ -24,6 +25,7 @@ struct reading {
     struct workload_target target;
     uint32_t key; /* the register that is read */
     uint64_t invoked_ns;
+    bool is_snapshot; /* no read: one was asked for, of at least `floor` */
 };
 
 struct floor_sample {
@@ -36,6 +38,7 @@ struct readers {
     const struct sim *sim;
     struct history *calls; /* to the registers */
     struct sim_stream chance;
+    bool takes_snapshots;
     struct reading pending[READERS_PENDING_MAX];
     uint32_t pending_count;
     uint64_t last_tag;
@@ -43,6 +46,7 @@ struct readers {
     struct floor_sample history[READERS_HISTORY]; /* ring */
     uint64_t history_count;
     uint64_t done_count, failed_count, stale_count; /* stale_count: that were allowed */
+    uint64_t snapshot_count;                        /* that were asked for, and taken */
 };
 
 void readers_init(struct readers *readers, struct workload *workload, uint32_t slot);

@@ -6,11 +6,19 @@
 #include "tests/sim/world.h"
 
 #include "tests/sim/failure.h"
+#include "tests/sim/inspector.h"
 
 #include <stdio.h>
 
 #define MS     1000000ull
 #define SECOND 1000000000ull
+/* So long nothing is asked of anybody before they are looked at for the last time: each has told
+ * its status anew. */
+#define SETTLED_TICKS 5u
+/* A seed that is busier than most has its faults in less time. */
+#define BUSY_EVENTS_MAX 400000u
+/* Processes are looked at so often. */
+#define INSPECTED_EVERY_NS (50 * MS)
 /* After the last fault the cluster must have converged within this time: the longest wait of the
  * nodes is a connect that times out (3 s) and a reconnect after the longest backoff (1 s). */
 #define HEALED_MAX_NS (30 * SECOND)
@@ -44,7 +52,7 @@ static void tend(struct world *world)
         if (node->engine && node_is_dead(node))
             node_bury(node);
         if (node->engine && node->resume_at == 0 && node->answer_at == 0 &&
-            (node->is_sick || node->is_harmed) && node_error(node) != 0) {
+            node_must_restart(node)) {
             node_close(node);
         }
         if (!node->engine && !node->is_out && node->answer_at == 0 &&
@@ -121,11 +129,22 @@ static void propose(struct world *world, uint32_t slot)
         workload_propose(workload, &target, 1);
 }
 
+/* Where a read could go wrong: a leader that does not know yet that there is a newer one. */
+static uint64_t deposed_leader(const struct world *world, uint32_t slot, uint64_t otherwise)
+{
+    for (uint32_t i = 0; i < world->plan.node_count; i++)
+        if (i + 1 != world->leaders[slot] &&
+            replica_believes_to_lead(&world->nodes[i].replicas[slot]))
+            return i;
+    return otherwise;
+}
+
 /* On any node. */
 static void read_somewhere(struct world *world, uint32_t slot)
 {
     struct readers *readers = &world->readers[slot];
     uint64_t choice = stream_below(&readers->chance, world->plan.node_count);
+    choice = deposed_leader(world, slot, choice);
     const struct replica *replica = &world->nodes[choice].replicas[slot];
     struct workload_target target = replica_target(replica);
 
@@ -183,13 +202,18 @@ static void play_with_faults(struct world *world, uint64_t end)
     const struct plan *plan = &world->plan;
     uint64_t next_propose = sim_now(world->sim), next_fault = UINT64_MAX;
     uint64_t next_change = plan->change_interval_ns ? next_propose : UINT64_MAX;
+    uint64_t next_inspection = next_propose;
 
     if (plan->fault_interval_ns)
         next_fault =
             sim_now(world->sim) + stream_below(&world->chance, 2 * plan->fault_interval_ns);
-    while (sim_now(world->sim) < end) {
+    while (sim_now(world->sim) < end && sim_event_count(world->sim) < BUSY_EVENTS_MAX) {
         uint64_t next = rr_min_u64(next_propose, rr_min_u64(next_fault, next_change));
         run_until(world, rr_min_u64(end, next));
+        if (sim_now(world->sim) >= next_inspection) {
+            inspect(world);
+            next_inspection = sim_now(world->sim) + INSPECTED_EVERY_NS;
+        }
         if (sim_now(world->sim) >= next_change) {
             changer_act(world);
             next_change = sim_now(world->sim) + 1 +
@@ -212,11 +236,11 @@ static void play_with_faults(struct world *world, uint64_t end)
 
 /* ---- without faults ------------------------------------------------------ */
 
-/* Must this node come right in the end? */
-static bool is_whole(const struct node *node)
+/* Must this node's group come right in the end? */
+static bool is_whole(const struct replica *replica)
 {
-    const struct config *config = configs_last(&node->world->oracle.groups[0].configs);
-    return !node->is_out && !node->is_stranger && config_has_member(config, node->id);
+    const struct node *node = replica->node;
+    return !node->is_out && !node->is_stranger && replica_is_member(replica);
 }
 
 /* Does it believe in the configuration that the log tells? */
@@ -239,32 +263,38 @@ static bool knows_members(const struct replica *replica)
     return true;
 }
 
-static const struct node *first_whole(const struct world *world)
+static const struct replica *first_whole(const struct world *world, uint32_t slot)
 {
     uint32_t i = 0;
-    while (!is_whole(&world->nodes[i]))
+    while (!is_whole(&world->nodes[i].replicas[slot]))
         i++;
     RR_ASSERT(i < world->plan.node_count); /* only a minority may be harmed */
-    return &world->nodes[i];
+    return &world->nodes[i].replicas[slot];
+}
+
+/* Does this group stand where the furthest stands? */
+static bool has_come_right(const struct replica *replica)
+{
+    const struct world *world = replica->node->world;
+    const struct chain_machine *mine = &replica->machine;
+    const struct chain_machine *theirs = &first_whole(world, replica->slot)->machine;
+
+    return replica->node->engine && knows_members(replica) && !mine->is_twisted &&
+           mine->index == theirs->index && mine->hash == theirs->hash &&
+           mine->index >= world->oracle.groups[replica->slot].acknowledged_max;
 }
 
 /* Does every state machine stand where the furthest stands, and is nothing owed to anybody? */
 static bool has_converged(const struct world *world)
 {
-    const struct node *first = first_whole(world);
     if (world_pending(world) > 0)
         return false;
-    for (uint32_t i = 0; i < world->plan.node_count; i++) {
-        const struct node *node = &world->nodes[i];
-        for (uint32_t slot = 0; is_whole(node) && slot < world->plan.group_count; slot++) {
-            const struct chain_machine *mine = &node->replicas[slot].machine;
-            const struct chain_machine *theirs = &first->replicas[slot].machine;
-            if (!node->engine || !knows_members(&node->replicas[slot]) ||
-                mine->index != theirs->index || mine->hash != theirs->hash ||
-                mine->index < world->oracle.groups[slot].acknowledged_max)
+    for (uint32_t i = 0; i < world->plan.node_count; i++)
+        for (uint32_t slot = 0; slot < world->plan.group_count; slot++) {
+            const struct replica *replica = &world->nodes[i].replicas[slot];
+            if (is_whole(replica) && !has_come_right(replica))
                 return false;
         }
-    }
     return true;
 }
 
@@ -350,6 +380,17 @@ static void await_leaders(struct world *world)
     }
 }
 
+/* A group in which a state machine still lies; its hash is asked for when entries are applied. */
+static uint32_t any_twisted(const struct world *world)
+{
+    uint32_t slot = 0;
+    for (; slot < world->plan.group_count; slot++)
+        for (uint32_t i = 0; i < world->plan.node_count; i++)
+            if (world->nodes[i].replicas[slot].machine.is_twisted)
+                return slot;
+    return slot;
+}
+
 /* Without faults: somebody leads soon and remains, a proposal to each group succeeds, all become
  * equal. */
 static void play_healed(struct world *world, struct world_result *result)
@@ -365,17 +406,20 @@ static void play_healed(struct world *world, struct world_result *result)
     for (uint32_t slot = 0; slot < world->plan.group_count || !has_converged(world);) {
         if (sim_now(world->sim) >= end)
             fail_to_converge(world, done_before);
-        if (slot < world->plan.group_count && world->workload.pending == 0) {
-            if (world->workload.done_count > done)
+        if (world->workload.pending == 0) {
+            if (slot < world->plan.group_count && world->workload.done_count > done)
                 slot++;
             done = world->workload.done_count;
-            if (slot < world->plan.group_count)
-                propose(world, slot);
+            uint32_t next = slot < world->plan.group_count ? slot : any_twisted(world);
+            if (next < world->plan.group_count)
+                propose(world, next);
         }
         run_until(world, sim_now(world->sim) + 10 * MS);
         for (uint32_t i = 0; i < world->plan.group_count; i++)
             (void)oracle_config(&world->oracle, i); /* what was left of changes */
     }
+    run_until(world, sim_now(world->sim) + SETTLED_TICKS * world->plan.group.tick_ms * MS);
+    inspect_settled(world);
     result->healed_ns = rr_max_u64(result->healed_ns, sim_now(world->sim) - begin);
     elections = world->oracle.election_count - elections;
     if (elections > LEADER_CHANGES_MAX * world->plan.group_count)
@@ -402,11 +446,11 @@ void world_play(const struct plan *plan, uint32_t seconds, bool is_verbose,
     tend(&world);
     play_with_faults(&world, sim_now(world.sim) + seconds * SECOND);
     play_healed(&world, result);
-    uint64_t index = first_whole(&world)->replicas[0].machine.index;
+    uint64_t index = first_whole(&world, 0)->machine.index;
     close_all(&world);
     /* Once more, from what the disks hold. */
     play_healed(&world, result);
-    uint64_t again = first_whole(&world)->replicas[0].machine.index;
+    uint64_t again = first_whole(&world, 0)->machine.index;
     if (again <= index)
         failure_report("after a restart of all the state machine stands at %llu, before at %llu",
                        (ull)again, (ull)index);

@@ -41,6 +41,7 @@ struct node {
     uint64_t wake_at;   /* its state machines sleep until then; 0: they do not */
     bool is_sick;       /* a read, write or sync of its disk fails, or failed */
     bool is_full;       /* its disk */
+    bool was_twisted;   /* a state machine of it lied about its hash, at some time */
     char dir[16];
     char address[24];
 
@@ -72,6 +73,11 @@ struct node {
     X(damages)                                                                                     \
     X(lost_writes)                                                                                 \
     X(rollbacks)                                                                                   \
+    X(drifts)                                                                                      \
+    X(slow_jobs)                                                                                   \
+    X(slow_links)                                                                                  \
+    X(machine_errors)                                                                              \
+    X(twists)                                                                                      \
     X(wipes)                                                                                       \
     X(refusals) /* of a directory, by its node or its peers */
 
@@ -84,9 +90,15 @@ struct world_counts {
     uint64_t segments_recycled; /* as orderly processes report, … */
     uint64_t log_reads;         /* … of old entries, too */
     uint64_t log_moved_bytes;   /* … and what idle groups had to be moved */
+    uint64_t alarms;            /* that a state differs */
 };
 
 #define WORLD_FLAPS_MAX 4u
+
+/* As things are without faults. */
+#define WORLD_JOB_COST_NS 300000u
+#define WORLD_LINK_MIN_NS 20000u
+#define WORLD_LINK_MAX_NS 200000u
 
 /* A link that comes and goes. */
 struct flap {
@@ -149,10 +161,13 @@ static inline bool node_listens(const struct node *node)
 {
     return node->engine && !node_is_dead(node) && node->resume_at == 0;
 }
+/* Somebody else may lead by now. */
+bool replica_believes_to_lead(const struct replica *replica);
 static inline bool replica_listens(const struct replica *replica)
 {
     return node_listens(replica->node) && replica->group;
 }
+bool node_is_twisted(const struct node *node);
 void node_open(struct node *node);
 /* While the node runs, and its disk answers. */
 void replica_close(struct replica *replica);
@@ -162,10 +177,15 @@ void node_bury(struct node *node);
 /* Ends the process in an orderly way: every accepted proposal must be completed, every file closed.
  * Not while it is stopped or its disk hangs. */
 void node_close(struct node *node);
-/* Ends the process, and begins anew on an empty disk, as a node with another id that joins. */
+/* Ends the process, if there is one, and begins anew on an empty disk, as a node with another id
+ * that joins. */
 void node_renew(struct node *node);
-/* Fail-stop: a group said why, and waits for its end. 0: it works. */
+/* Fail-stop: a group said why, and waits for its end. 0: it works, or was removed. */
 int node_error(const struct node *node);
+/* It has to begin anew, and something was done to it that explains why. */
+bool node_must_restart(struct node *node);
+/* The configuration of a group lists it, in any role. */
+bool replica_is_member(const struct replica *replica);
 
 /* ---- world_faults.c ------------------------------------------------------ */
 /* Does one thing of the plan's, by chance. */
@@ -181,6 +201,9 @@ void faults_wake(struct node *node);
 void faults_crash(struct node *node, bool power, enum sim_power_loss how);
 
 /* ---- world_disks.c ------------------------------------------------------- */
+/* Something durable may be taken from this node, or its state machine may lie: they are no more
+ * than a minority. */
+bool disks_may_harm(const struct node *node);
 void disks_strike_damage(struct world *world);
 void disks_strike_lost_write(struct world *world);
 void disks_strike_rollback(struct world *world);

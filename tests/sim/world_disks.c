@@ -25,20 +25,23 @@ static struct durable_log *log_of(struct node *node)
     return log;
 }
 
-static bool may_harm(const struct node *node)
+bool disks_may_harm(const struct node *node)
 {
     const struct world *world = node->world;
-    uint32_t harmed = 1;
+    const struct plan *plan = &world->plan;
+    uint32_t harmed = 1, max = plan->voters_min ? 1 : (plan->node_count - 1) / 2;
 
-    for (uint32_t i = 0; i < world->plan.node_count; i++)
-        harmed += world->nodes[i].is_harmed && &world->nodes[i] != node;
-    return harmed <= (world->plan.node_count - 1) / 2 && !node->is_stranger && !node->is_out;
+    for (uint32_t i = 0; i < plan->node_count; i++) {
+        const struct node *other = &world->nodes[i];
+        harmed += (other->is_harmed || node_is_twisted(other)) && other != node;
+    }
+    return harmed <= max && !node->is_stranger && !node->is_out;
 }
 
 static struct node *any_victim(struct world *world)
 {
     struct node *node = &world->nodes[stream_below(&world->chance, world->plan.node_count)];
-    return may_harm(node) ? node : NULL;
+    return disks_may_harm(node) ? node : NULL;
 }
 
 /* ---- sectors ------------------------------------------------------------- */
@@ -127,7 +130,7 @@ static struct node *rollback_victim(struct world *world)
     uint64_t first = stream_below(&world->chance, world->plan.node_count);
     for (uint64_t i = 0; i < world->plan.node_count; i++) {
         struct node *node = &world->nodes[(first + i) % world->plan.node_count];
-        if (may_harm(node) && node->image && is_known_beyond(node, node->image_boot))
+        if (disks_may_harm(node) && node->image && is_known_beyond(node, node->image_boot))
             return node;
     }
     return NULL;

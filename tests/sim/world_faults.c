@@ -101,6 +101,58 @@ static void strike_pause(struct world *world)
     node->resume_at = sim_now(world->sim) + ns;
 }
 
+static void strike_clock_drift(struct world *world)
+{
+    struct node *node = any_node(world);
+    world->counts.drifts++;
+    sim_clock_rate(world->sim, node->number,
+                   (uint32_t)stream_between(&world->chance, 800000, 1200000));
+}
+
+/* Whatever a worker does takes long: applying, most of all. */
+static void strike_slow_jobs(struct world *world)
+{
+    struct node *node = any_node(world);
+    bool is_slow = stream_chance(&world->chance, 2, 3);
+    uint64_t max = (1 + any_magnitude(world, 2000, 10)) * MS;
+
+    world_say(world, "strike: jobs of node %u take up to %llu ms", node->number,
+              (unsigned long long)(is_slow ? max / MS : 0));
+    world->counts.slow_jobs += is_slow;
+    sim_job_cost(world->sim, node->number, is_slow ? max : WORLD_JOB_COST_NS);
+}
+
+static void strike_machine_error(struct world *world)
+{
+    struct node *node = any_node(world);
+    struct replica *replica =
+        &node->replicas[stream_below(&world->chance, world->plan.group_count)];
+    uint32_t n = 1 + (uint32_t)any_magnitude(world, 64, 6);
+
+    if (!replica_listens(replica))
+        return;
+    world_say(world, "strike: callback %u of node %u's state machine %u will fail", n, node->number,
+              replica->slot);
+    world->counts.machine_errors++;
+    replica->machine.fails_in = n;
+}
+
+/* One that differs, while all others are right, is found (world.c sees to it). */
+static void strike_twist(struct world *world)
+{
+    struct node *node = any_node(world);
+    struct replica *replica =
+        &node->replicas[stream_below(&world->chance, world->plan.group_count)];
+
+    if (world->plan.group.hash_entries == 0 || !replica_listens(replica) || !disks_may_harm(node))
+        return;
+    world_say(world, "strike: node %u's state machine %u is not what it should be", node->number,
+              replica->slot);
+    world->counts.twists++;
+    replica->machine.is_twisted = true;
+    node->was_twisted = true;
+}
+
 /* A crash waits for the n-th I/O from now on. */
 static void strike_crash_at_io(struct world *world)
 {
@@ -178,6 +230,17 @@ static void strike_flap(struct world *world)
               (unsigned long long)(period / MS));
     world->counts.flaps++;
     *flap = (struct flap){from, to, period, sim_now(world->sim) + period, false};
+}
+
+static void strike_slow_links(struct world *world)
+{
+    bool is_slow = stream_chance(&world->chance, 1, 2);
+    uint64_t max = (1 + any_magnitude(world, 100, 6)) * MS;
+
+    world_say(world, "strike: links take up to %llu ms",
+              (unsigned long long)(is_slow ? max / MS : 0));
+    world->counts.slow_links += is_slow;
+    sim_net_delay(world->sim, WORLD_LINK_MIN_NS, is_slow ? max : WORLD_LINK_MAX_NS);
 }
 
 /* ---- disks --------------------------------------------------------------- */
@@ -283,6 +346,11 @@ void faults_strike(struct world *world)
         {plan->orderly_restarts, strike_orderly_restart},
         {plan->group_closes, strike_group_close},
         {plan->pauses, strike_pause},
+        {plan->clock_drift, strike_clock_drift},
+        {plan->slow_jobs, strike_slow_jobs},
+        {plan->slow_links, strike_slow_links},
+        {plan->machine_errors, strike_machine_error},
+        {plan->twists, strike_twist},
         {plan->cuts, strike_cut},
         {plan->one_way_cuts, strike_one_way_cut},
         {plan->flaps, strike_flap},
@@ -380,9 +448,13 @@ void faults_heal(struct world *world)
     world_say(world, "no more faults");
     memset(world->flaps, 0, sizeof(world->flaps));
     sim_net_corrupt(world->sim, 0);
+    sim_net_delay(world->sim, WORLD_LINK_MIN_NS, WORLD_LINK_MAX_NS);
     for (uint32_t from = 1; from <= world->plan.node_count; from++) {
         for (uint32_t to = 1; to <= world->plan.node_count; to++)
             cut(world, from, to, false);
+        sim_job_cost(world->sim, from, WORLD_JOB_COST_NS);
+        for (uint32_t slot = 0; slot < world->plan.group_count; slot++)
+            world->nodes[from - 1].replicas[slot].machine.fails_in = 0;
         sim_disk_latency(world->sim, from, 50000, 300000);
         sim_disk_short_writes(world->sim, from, 0);
         sim_disk_capacity(world->sim, from, UINT64_MAX);

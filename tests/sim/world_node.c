@@ -4,8 +4,9 @@
  */
 #include "tests/sim/world.h"
 
-#include "engine/engine.h"
+#include "engine/group.h"
 #include "io/identity.h"
+#include "tests/sim/core_term.h"
 #include "tests/sim/failure.h"
 
 #include <stdarg.h>
@@ -81,6 +82,12 @@ static void on_vote_sent(void *ctx, uint64_t group, uint64_t term, uint64_t vote
     oracle_vote(&replica->node->world->oracle, source_of(replica), term, vote);
 }
 
+static uint64_t term_at(void *ctx, uint64_t index)
+{
+    const struct rr_group *group = ctx;
+    return core_term(group->node, index);
+}
+
 static void on_leader(void *ctx, uint64_t group, uint64_t term)
 {
     const struct replica *replica = speaker(ctx, group);
@@ -89,7 +96,8 @@ static void on_leader(void *ctx, uint64_t group, uint64_t term)
     struct world *world = replica->node->world;
     world_say(world, "node %u leads term %llu of group %u", replica->node->number, (ull)term,
               replica->slot);
-    oracle_leader(&world->oracle, source_of(replica), term);
+    struct oracle_log log = {replica->group->log.first, term_at, replica->group};
+    oracle_leader(&world->oracle, source_of(replica), term, &log);
     if (term > world->leader_terms[replica->slot]) {
         world->leaders[replica->slot] = replica->node->number;
         world->leader_terms[replica->slot] = term;
@@ -150,6 +158,21 @@ static void on_complete(void *ctx, const struct rr_completion *completions, uint
         workload_propose(workload, &target, 1);
 }
 
+/* Who is right is never called wrong. */
+static void on_event(void *ctx, const struct rr_event *event)
+{
+    struct node *node = ctx;
+    if (event->kind != RR_EVENT_DIVERGENCE || node_is_dead(node))
+        return;
+    struct world *world = node->world;
+    world_say(world, "node %u says that the state of node %llu differs", node->number,
+              (ull)event->node);
+    world->counts.alarms++;
+    if (!world->nodes[oracle_machine(event->node) - 1].was_twisted && !node->was_twisted)
+        failure_report("node %u says that the state of node %llu differs at %llu; it never did",
+                       node->number, (ull)event->node, (ull)event->index);
+}
+
 static void on_log(void *ctx, int level, const char *line)
 {
     const struct node *node = ctx;
@@ -191,6 +214,8 @@ static int open_process(struct node *node, struct rr_error *error)
         options.create = RR_CREATE_JOIN;
     options.log = on_log;
     options.log_ctx = node;
+    options.on_event = on_event;
+    options.event_ctx = node;
     int err = engine_open_on(node->io, &options, &node->engine, error);
     if (err)
         return err;
@@ -217,6 +242,7 @@ static void forget_engine(struct node *node)
     node->engine = NULL;
     for (uint32_t slot = 0; slot < PLAN_GROUPS_MAX; slot++) {
         node->replicas[slot].group = NULL;
+        node->replicas[slot].machine.is_twisted = false;
         node->replicas[slot].reopen_at = 0;
     }
 }
@@ -343,10 +369,52 @@ int node_error(const struct node *node)
     for (uint32_t slot = 0; slot < node->world->plan.group_count; slot++) {
         struct rr_group_status status = {.size = sizeof(status)};
         if (node->replicas[slot].group &&
-            rr_group_status(node->replicas[slot].group, &status) == 0 && status.error != 0)
+            rr_group_status(node->replicas[slot].group, &status) == 0 && status.error != 0 &&
+            status.error != RR_E_REMOVED && status.error != RR_E_CLOSED)
             return status.error;
     }
     return 0;
+}
+
+bool node_is_twisted(const struct node *node)
+{
+    for (uint32_t slot = 0; slot < node->world->plan.group_count; slot++)
+        if (node->replicas[slot].machine.is_twisted)
+            return true;
+    return false;
+}
+
+static bool has_machine_failed(const struct node *node)
+{
+    for (uint32_t slot = 0; slot < node->world->plan.group_count; slot++)
+        if (node->replicas[slot].machine.has_failed)
+            return true;
+    return false;
+}
+
+bool node_must_restart(struct node *node)
+{
+    int err = node_error(node);
+    if (err == 0)
+        return false;
+    if (!node->is_sick && !node->is_harmed && !node->is_full &&
+        !(err == RR_E_DIVERGED && node_is_twisted(node)) &&
+        !(err == RR_E_STATE_MACHINE && has_machine_failed(node)))
+        failure_report("node %u stops with %s, and nothing was done to it", node->number,
+                       rr_err_name(err));
+    return node->is_sick || node->is_harmed || err == RR_E_DIVERGED || err == RR_E_STATE_MACHINE;
+}
+
+bool replica_believes_to_lead(const struct replica *replica)
+{
+    return replica_listens(replica) && replica->group->role == RR_STATE_LEADER;
+}
+
+bool replica_is_member(const struct replica *replica)
+{
+    const struct node *node = replica->node;
+    return config_has_member(configs_last(&node->world->oracle.groups[replica->slot].configs),
+                             node->id);
 }
 
 void node_close(struct node *node)
@@ -357,7 +425,7 @@ void node_close(struct node *node)
 
     RR_ASSERT(node->resume_at == 0 && node->answer_at == 0);
     faults_wake(node); /* a close waits for what is being applied */
-    if (rr_group_status(node->replicas[0].group, &status) == 0) {
+    if (node->replicas[0].group && rr_group_status(node->replicas[0].group, &status) == 0) {
         world->counts.segments_recycled += status.segments_recycled;
         world->counts.log_reads += status.log_reads;
         world->counts.log_moved_bytes += status.log_moved_bytes;
@@ -384,7 +452,13 @@ void node_close(struct node *node)
 void node_renew(struct node *node)
 {
     struct world *world = node->world;
-    node_close(node);
+    if (node->engine)
+        node_close(node);
+    node->is_harmed = node->is_stranger = node->is_out = false;
+    node->lonely_starts = 0;
+    sim_disk_image_free(node->image);
+    node->image = NULL;
+    node->restart_at = sim_now(world->sim);
     node->id += ORACLE_IDS_STEP;
     sim_disk_replace(world->sim, node->number, NULL);
     oracle_renew(&world->oracle, node->number, node->id);
