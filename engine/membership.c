@@ -492,7 +492,8 @@ void membership_on_address(void *ctx, uint64_t node, const struct io_address *ad
     uint32_t at = 0;
     char text[IO_ADDRESS_TEXT_SIZE];
     while ((group = id_map_each(&engine->groups, &at)))
-        if ((member = members_find(&group->members, node)) && member->address[0])
+        if (!membership_is_over(&group->membership) &&
+            (member = members_find(&group->members, node)) && member->address[0])
             return;
     io_address_format(address, text);
     dial(engine, node, text);
