@@ -293,7 +293,7 @@ int64_t sim_file_pwrite(struct io *io, int fd, const void *buf, size_t size, uin
             return -EIO;
         disk_sync_range(&machine->disk, slot->inode, offset, (uint64_t)result);
     }
-    return finish(machine, hash_bytes(offset, buf, size), result);
+    return finish(machine, hash_bytes(offset, buf, size < HASHED_MAX ? size : HASHED_MAX), result);
 }
 
 int sim_file_fsync(struct io *io, int fd)

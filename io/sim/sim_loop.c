@@ -12,9 +12,6 @@
 #define TURN_COST_MIN_NS  300u
 #define TURN_COST_MAX_NS  12000u
 #define WAKE_DELAY_MAX_NS 3000u
-/* How far the bytes of an op are watched: a megabyte that leaves by short sends is submitted
- * often. */
-#define HASHED_MAX (8u * 1024)
 /* More than this many ops given up after a crash is a process that resubmits for ever. */
 #define DRAIN_MAX 1000000u
 

@@ -146,6 +146,9 @@ struct machine {
 };
 
 #define MACHINE_FD_FIRST 3
+/* How far the bytes of an op are watched: a megabyte that leaves by short sends is submitted often.
+ */
+#define HASHED_MAX 8192u
 
 static inline struct machine *machine_of(struct io *io)
 {

@@ -11,6 +11,8 @@
 #define KIB 1024u
 #define MS  1000000ull
 
+#define LARGE_SNAPSHOT (300 * KIB)
+
 static bool flip(struct sim_stream *s)
 {
     return stream_chance(s, 1, 2);
@@ -82,6 +84,8 @@ static void make_clients(struct plan *p, struct sim_stream *s)
     p->burst_max = (uint32_t)PICK(s, 1, 2, 8);
     p->size_max = (uint32_t)PICK(s, 16, 128, 1 * KIB, 32 * KIB);
     p->size_max = (uint32_t)rr_min_u64(p->size_max, p->engine.entry_bytes_max);
+    if (p->snapshot_bytes >= LARGE_SNAPSHOT)
+        p->size_max = (uint32_t)rr_min_u64(p->size_max, 1 * KIB);
     p->proposes_in_callbacks = flip(s);
     p->proposals_max = (uint32_t)PICK(s, 500, 2000, 6000);
 }
@@ -147,7 +151,7 @@ static void make_snapshots(struct plan *p)
         p->snapshot_bytes = (uint32_t)PICK(&s, 70 * KIB, 70 * KIB, 300 * KIB, 600 * KIB);
     p->engine.snapshot_send_bytes_per_second = PICK(&s, 1024 * KIB, 4096 * KIB, 65536 * KIB);
     p->group.snapshot_entries = PICK(&s, 0, 0, 3, 40);
-    if (p->snapshot_bytes >= 300 * KIB) { /* or all the time goes by with them */
+    if (p->snapshot_bytes >= LARGE_SNAPSHOT) { /* or all the time goes by with them */
         p->group.snapshot_entries = 0;
         p->group.snapshot_log_bytes = rr_max_u64(p->group.snapshot_log_bytes, 128 * KIB);
     }

@@ -98,7 +98,8 @@ void readers_ask(struct readers *readers, const struct workload_target *target, 
     struct reading *reading = find(readers, 0);
     if (!reading)
         return;
-    if (readers->takes_snapshots && stream_chance(&readers->chance, 1, 64)) {
+    /* Who waits to be joined has nothing to take one of, and waits for that. */
+    if (readers->takes_snapshots && state > 0 && stream_chance(&readers->chance, 1, 64)) {
         ask_snapshot(readers, reading, target, state);
         return;
     }
