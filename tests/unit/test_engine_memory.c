@@ -78,6 +78,32 @@ static void test_follower_with_a_hung_disk_keeps_within_its_memory(void)
     sim_cluster_fini(&cluster);
 }
 
+/* Its process stands still and its connections stay: what waits for it is the leader's memory. */
+static void test_follower_that_stands_still_costs_the_others_nothing(void)
+{
+    uint64_t most = 0;
+    begin(4);
+    struct sim_node *leader = sim_cluster_leader(&cluster, NULL);
+    struct sim_node *still = sim_cluster_next(leader, 1);
+    uint64_t healthy_ms = commit(leader, leader, MANY, &most);
+    sim_pause(cluster.sim, still->number, true);
+    uint64_t meanwhile_ms = 0;
+    for (uint32_t i = 0; i < 3; i++) {
+        uint64_t ms = commit(leader, leader, MANY, &most);
+        meanwhile_ms = ms > meanwhile_ms ? ms : meanwhile_ms;
+        /* Not the faster of two followers any more, but the one that is left. */
+        CHECK(ms <= healthy_ms + healthy_ms / 5);
+        sim_cluster_run_ms(&cluster, 3000); /* it is probed, or its connections are given up */
+    }
+    printf("    %llu ms, and %llu with all well\n", (unsigned long long)meanwhile_ms,
+           (unsigned long long)healthy_ms);
+    CHECK(most <= sim_cluster_status(leader).memory.log_max);
+    CHECK(sim_cluster_status(leader).role == RR_STATE_LEADER);
+    sim_pause(cluster.sim, still->number, false);
+    check_catches_up(still, leader);
+    sim_cluster_fini(&cluster);
+}
+
 static void test_follower_whose_state_machine_sleeps_keeps_within_its_memory(void)
 {
     uint64_t most = 0;
@@ -122,6 +148,7 @@ static void test_trickle_into_a_sleeping_state_machine_needs_few_batches(void)
 int main(void)
 {
     RUN(test_follower_with_a_hung_disk_keeps_within_its_memory);
+    RUN(test_follower_that_stands_still_costs_the_others_nothing);
     RUN(test_follower_whose_state_machine_sleeps_keeps_within_its_memory);
     RUN(test_trickle_into_a_sleeping_state_machine_needs_few_batches);
     return 0;
