@@ -246,6 +246,7 @@ static void account_moved(struct wal_live *live, const struct wal_section *secti
     release_below(live, &group->entries, UINT64_MAX, place->seq);
     group->entries = group->moved;
     group->moved = (struct wal_holds){.oldest = NULL};
+    group->moved_seq = place->seq;
     group->moved_next = 0;
     release_below(live, &group->entries, group->first_index, place->seq);
 }
@@ -332,7 +333,8 @@ void wal_live_account(struct wal_live *live, const struct wal_section *section, 
 /* ---- places of entries ---------------------------------------------------------------- */
 
 struct wal_place wal_live_find_entry(const struct wal_live *live, uint64_t group, uint64_t index,
-                                     uint64_t *first_index, uint64_t *last_index)
+                                     uint64_t *first_index, uint64_t *last_index,
+                                     uint64_t *durable_seq)
 {
     uint32_t place = wal_live_find(live, group);
     RR_ASSERT(place != UINT32_MAX && index >= live->groups[place].first_index);
@@ -343,6 +345,7 @@ struct wal_place wal_live_find_entry(const struct wal_live *live, uint64_t group
     struct wal_index_place found = wal_index_find(&hold->index, index, last_index);
     *first_index = found.first_index;
     *last_index = rr_min_u64(*last_index, hold->last_index);
+    *durable_seq = rr_max_u64(found.seq, live->groups[place].moved_seq);
     return (struct wal_place){hold->segment, found.offset, found.seq};
 }
 

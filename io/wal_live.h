@@ -55,6 +55,7 @@ struct wal_group {
     struct wal_holds entries;
     struct wal_holds moved; /* the series so far … */
     uint64_t moved_next;    /* … continues with this entry; 0: there is none */
+    uint64_t moved_seq;     /* write of the last piece of the newest series that counts */
 };
 
 struct wal_live_peer {
@@ -99,9 +100,10 @@ void wal_live_account(struct wal_live *live, const struct wal_section *section, 
 
 /* Where to read to get the entry `index` of a group that holds it: a write that has a section which
  * begins with *first_index <= index; what follows, in this segment, up to *last_index may be read
- * with it. */
+ * with it, once *durable_seq is durable: entries that were just written again are in flight. */
 struct wal_place wal_live_find_entry(const struct wal_live *live, uint64_t group, uint64_t index,
-                                     uint64_t *first_index, uint64_t *last_index);
+                                     uint64_t *first_index, uint64_t *last_index,
+                                     uint64_t *durable_seq);
 
 /* A peer whose record is, with others', all that keeps the oldest segment: it must be staged again,
  * now. NULL: none. */

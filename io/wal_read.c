@@ -280,10 +280,10 @@ static void read_done(struct io_op *op)
 /* Begins with `read` if what it wants is durable where it lies now. */
 static bool take_read(struct wal *wal, struct wal_read_slot *slot, struct wal_read *read)
 {
-    uint64_t first_index, last_index;
-    struct wal_place place =
-        wal_live_find_entry(&wal->live, read->group, read->index, &first_index, &last_index);
-    if (place.seq > wal->durable_seq)
+    uint64_t first_index, last_index, durable_seq;
+    struct wal_place place = wal_live_find_entry(&wal->live, read->group, read->index, &first_index,
+                                                 &last_index, &durable_seq);
+    if (durable_seq > wal->durable_seq)
         return false;
     RR_ASSERT(read->last_index >= read->index);
     slot->wal = wal;
