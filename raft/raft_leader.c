@@ -299,4 +299,6 @@ const raft_handler raft_leader_handlers[RAFT_MESSAGE_TYPES] = {
     [RR_MSG_TIMEOUT_NOW] = ignore,
     [RR_MSG_READ_INDEX_RESP] = ignore,
     [RR_MSG_PRE_VOTE_RESP] = ignore,
+    [RR_MSG_STORAGE_APPEND] = ignore,
+    [RR_MSG_STORAGE_APPLY] = ignore,
 };
