@@ -53,6 +53,33 @@ static void test_close_leaves_a_handle_that_says_so(void)
     groups_world_fini(&world);
 }
 
+/* Every call there is, on a handle whose group is closed. */
+static void test_close_refuses_every_call_after_it(void)
+{
+    groups_world_init(&world, 21, 1, 1);
+    groups_world_open(&world);
+    groups_world_write(&world, 0, 10, 100);
+    struct rr_group *group = close_group(0, 0, RR_CLOSE_DRAIN);
+    const struct rr_proposal item = {.data = "late", .size = 4, .tag = 1};
+    const struct rr_member_change change = {
+        .size = sizeof(change), .kind = RR_MEMBER_REMOVE, .node = 1};
+    struct rr_error error = {0};
+    uint64_t applied, completed = at(0, 0)->ok + at(0, 0)->failed;
+    CHECK(rr_propose(group, "late", 4, 1) == RR_E_CLOSED);
+    CHECK(rr_propose_batch(group, &item, 1) == RR_E_CLOSED);
+    CHECK(rr_cancel(group, 1) == RR_E_CLOSED);
+    CHECK(rr_read_index(group, 1, 0) == RR_E_CLOSED);
+    CHECK(rr_read_stale(group, 1000, &applied) == RR_E_CLOSED);
+    CHECK(rr_conf_change(group, &change, 1, &error) == RR_E_CLOSED && error.message[0]);
+    CHECK(rr_transfer_leadership(group, 1, 0, 1) == RR_E_CLOSED);
+    CHECK(rr_snapshot(group, 1) == RR_E_CLOSED);
+    CHECK(rr_backup(group, "/backup", 1) == RR_E_CLOSED);
+    CHECK(rr_group_close(group, RR_CLOSE_ABORT) == RR_E_CLOSED);
+    groups_world_run_ms(&world, 1000);
+    CHECK_EQ_U64(at(0, 0)->ok + at(0, 0)->failed, completed); /* what was refused stays so */
+    groups_world_fini(&world);
+}
+
 static void test_close_and_open_again_finds_everything(void)
 {
     groups_world_init(&world, 13, 1, 3);
@@ -204,23 +231,28 @@ static void test_remove_lets_segments_go(void)
     groups_world_fini(&world);
 }
 
-static int closed_in_callback;
+static int refusals[3];
 
 static void close_in_callback(void *ctx, const struct rr_completion *completions, uint32_t count)
 {
     (void)completions, (void)count;
     struct world_group *own = ctx;
-    closed_in_callback = rr_group_close(own->group, RR_CLOSE_ABORT);
+    struct rr_engine *engine = world.nodes[0].engine;
+    refusals[0] = rr_group_close(own->group, RR_CLOSE_ABORT);
+    refusals[1] = rr_group_remove(engine, world.group_options.group_id, NULL);
+    refusals[2] = rr_engine_close(engine, RR_CLOSE_ABORT);
     own->ok++;
 }
 
-static void test_close_in_a_callback_is_refused(void)
+static void test_calls_that_wait_are_refused_in_a_callback(void)
 {
     groups_world_init(&world, 19, 1, 1);
     world.group_options.on_complete = close_in_callback;
     groups_world_open(&world);
     groups_world_write(&world, 0, 1, 1);
-    CHECK(closed_in_callback == RR_E_WRONG_THREAD);
+    for (uint32_t i = 0; i < RR_ARRAY_SIZE(refusals); i++)
+        CHECK(refusals[i] == RR_E_WRONG_THREAD);
+    groups_world_write(&world, 0, 1, 1); /* nothing has happened */
     groups_world_fini(&world);
 }
 
@@ -228,6 +260,7 @@ int main(void)
 {
     RUN(test_close_drain_gives_real_outcomes_and_abort_gives_all);
     RUN(test_close_leaves_a_handle_that_says_so);
+    RUN(test_close_refuses_every_call_after_it);
     RUN(test_close_and_open_again_finds_everything);
     RUN(test_close_on_one_node_is_a_lost_node_to_the_others);
     RUN(test_close_of_a_follower_without_end_of_entries);
@@ -236,6 +269,6 @@ int main(void)
     RUN(test_close_parts_from_peers_that_no_group_needs);
     RUN(test_remove_is_durable_and_says_what_it_cannot);
     RUN(test_remove_lets_segments_go);
-    RUN(test_close_in_a_callback_is_refused);
+    RUN(test_calls_that_wait_are_refused_in_a_callback);
     return 0;
 }

@@ -34,6 +34,21 @@
  *
  * A call that was refused (negative) did nothing and has no completion: RR_E_BUSY (a bounded queue
  * is full: try again later), RR_E_CLOSED, RR_E_INVALID, RR_E_TOO_LARGE, RR_E_NO_MEMORY.
+ *
+ * Misuse has an answer of its own, at once or as the completion:
+ *
+ *      a group that the directory does not hold             RR_E_NOT_FOUND (rr_group_remove)
+ *      a group id that is open already, or one of 0         RR_E_INVALID (rr_group_open, _remove)
+ *      a second change of members while one is in flight    RR_E_CONF_IN_FLIGHT
+ *      promotion of a learner that is behind or away        RR_E_LAGGING
+ *      a change that says what is so, or cannot be          RR_E_CONF_REFUSED
+ *      transfer of leadership to a learner or a stranger    RR_E_NOT_VOTER
+ *      anything that only a leader can do, elsewhere        RR_E_NOT_LEADER
+ *      a proposal above entry_bytes_max                     RR_E_TOO_LARGE
+ *      any call on a closed or stopped group                RR_E_CLOSED
+ *      a call that waits, from a callback; a loop's turn    RR_E_WRONG_THREAD
+ *      by another thread than its own
+ *      an option, size or argument that cannot work         RR_E_INVALID, and a sentence
  */
 #ifndef RINGRAFT_RINGRAFT_H
 #define RINGRAFT_RINGRAFT_H
