@@ -13,6 +13,9 @@
 
 /* ---- creation ------------------------------------------------------------ */
 
+/* A mistyped number is refused before it takes all memory. */
+enum { NODES_MAX = 1000 };
+
 struct start {
     struct rr_config config; /* for all nodes, but for what differs between them */
     const struct rr_snapshot *snapshot;
@@ -164,6 +167,8 @@ enum outcome run_add_nodes(struct cluster *cluster, struct command *cmd)
     enum outcome outcome = parse_start(cluster, cmd, &start);
     if (outcome == OUTCOME_OK)
         outcome = command_u64(cmd, "number of nodes", cmd->positionals[0], &count);
+    if (outcome == OUTCOME_OK && count > NODES_MAX - rr_min_u64(cluster->count, NODES_MAX))
+        return command_bad(cmd, "more than %d nodes", NODES_MAX);
     if (outcome == OUTCOME_OK && start.has_snapshot && start.snapshot->metadata.index <= 1)
         outcome = command_failed(cmd, "index must be specified as > 1 due to bootstrap");
     for (uint64_t i = 0; outcome == OUTCOME_OK && i < count; i++)

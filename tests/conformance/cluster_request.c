@@ -21,38 +21,35 @@ static struct member *parse_node_and_number(struct cluster *cluster, struct comm
 
 /* ---- time ---------------------------------------------------------------- */
 
-static void tick(struct member *member, uint64_t count)
+/* A mistyped number is refused before it takes for ever. */
+enum { TICKS_MAX = 10 * 1000 * 1000 };
+
+static enum outcome tick(struct command *cmd, struct member *member, uint64_t count)
 {
+    if (count > TICKS_MAX)
+        return command_bad(cmd, "more than %d ticks", TICKS_MAX);
     for (uint64_t i = 0; i < count; i++)
         rr_raw_node_tick(member->node);
+    return OUTCOME_OK;
 }
 
 enum outcome run_tick_election(struct cluster *cluster, struct command *cmd)
 {
     struct member *member = cluster_parse(cluster, cmd, &one_node);
-    if (!member)
-        return OUTCOME_BAD;
-    tick(member, (uint64_t)member->config.election_tick);
-    return OUTCOME_OK;
+    return member ? tick(cmd, member, (uint64_t)member->config.election_tick) : OUTCOME_BAD;
 }
 
 enum outcome run_tick_heartbeat(struct cluster *cluster, struct command *cmd)
 {
     struct member *member = cluster_parse(cluster, cmd, &one_node);
-    if (!member)
-        return OUTCOME_BAD;
-    tick(member, (uint64_t)member->config.heartbeat_tick);
-    return OUTCOME_OK;
+    return member ? tick(cmd, member, (uint64_t)member->config.heartbeat_tick) : OUTCOME_BAD;
 }
 
 enum outcome run_tick(struct cluster *cluster, struct command *cmd)
 {
     uint64_t count;
     struct member *member = parse_node_and_number(cluster, cmd, "ticks", &count);
-    if (!member)
-        return OUTCOME_BAD;
-    tick(member, count);
-    return OUTCOME_OK;
+    return member ? tick(cmd, member, count) : OUTCOME_BAD;
 }
 
 /* The reference's TickQuiesced is deprecated and not part of our interface. */
