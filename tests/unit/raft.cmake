@@ -7,7 +7,7 @@ endforeach()
 foreach(theme config log)
     rr_test(NAME test_properties_${theme} LABEL fast SOURCES test_properties_${theme}.c property.c LIBS rr_raft)
 endforeach()
-foreach(story raw_node raft_beliefs raft_pending raft_border raft_election raft_replication raft_requests)
+foreach(story raw_node raft_beliefs raft_tables raft_pending raft_border raft_election raft_replication raft_requests)
     rr_test(NAME test_${story} LABEL fast SOURCES test_${story}.c raft_world.c LIBS rr_raft)
 endforeach()
 # What only mutants of the core showed to be missing (tests/mutants).
