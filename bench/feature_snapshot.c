@@ -20,6 +20,8 @@
 #define ARRIVAL_SLACK   3u /* times what it takes at the throttle, and … */
 #define ARRIVAL_WAIT_MS 120000u
 #define POLL_MS         20u
+#define BEFORE_TRIES    3u
+#define VAIN_MAX        3u
 
 /* The same bytes in the log on either side. */
 static const struct contest {
@@ -38,14 +40,15 @@ struct pair {
 };
 
 struct memory {
-    uint64_t base, most; /* KiB */
+    int64_t base, most; /* KiB */
 };
 
 struct duel {
     const struct bench_options *options;
     struct cluster engine, floor;
-    struct pair pairs[CONTESTS][PHASES][FEATURE_PAIRS_MAX];
+    struct pair pairs[CONTESTS][PHASES][FEATURE_PAIRS_MAX + 1]; /* the last never counts */
     uint32_t counts[PHASES];
+    uint32_t vain; /* transfers without a pair */
     uint32_t receiver;
     struct memory sending, receiving;
     double written[2]; /* MiB per second at the receiver during slices of engine and floor */
@@ -77,13 +80,13 @@ static uint64_t proc_number(const struct cluster *cluster, uint32_t node, const 
 }
 
 /* What the process has beside the entries of the log. */
-static uint64_t memory_kib(struct duel *duel, uint32_t node)
+static int64_t memory_kib(struct duel *duel, uint32_t node)
 {
     char line[1024];
     uint64_t log = 0, all = proc_number(&duel->engine, node, "status", "RssAnon:");
     if (cluster_status(&duel->engine, node, line, sizeof(line)))
         control_u64(line, "log_memory", &log);
-    return all - log / 1024;
+    return (int64_t)all - (int64_t)(log / 1024);
 }
 
 static void begin_memory(struct duel *duel, uint32_t node, struct memory *memory)
@@ -93,9 +96,9 @@ static void begin_memory(struct duel *duel, uint32_t node, struct memory *memory
 
 static void look_at_memory(struct duel *duel, uint32_t node, struct memory *memory)
 {
-    uint64_t now = memory_kib(duel, node);
-    if (now > memory->base && now - memory->base > memory->most)
-        memory->most = now - memory->base;
+    int64_t added = memory_kib(duel, node) - memory->base;
+    if (added > memory->most)
+        memory->most = added;
 }
 
 static bool is_sending(struct duel *duel)
@@ -127,6 +130,7 @@ static bool wait_for(struct duel *duel, bool (*is_so)(struct duel *duel), uint32
 
 /* ---- slices -------------------------------------------------------------- */
 
+/* One that a change of leader touched is void: `is_steady` says so. */
 static bool engine_slice(struct duel *duel, const struct contest *contest, struct slice *slice)
 {
     char request[160];
@@ -134,8 +138,8 @@ static bool engine_slice(struct duel *duel, const struct contest *contest, struc
     snprintf(request, sizeof(request), "%s warmup=%u window=%u", contest->request, ms / 4, ms);
     if (!cluster_run(&duel->engine, request, slice, NULL, NULL))
         return fail(duel, duel->engine.error);
-    return (slice->is_steady && slice->failed == 0 && slice->completed > 0) ||
-           fail(duel, "leadership changed during a slice");
+    slice->is_steady = slice->is_steady && slice->failed == 0 && slice->completed > 0;
+    return slice->is_steady || cluster_find_leader(&duel->engine) || fail(duel, duel->engine.error);
 }
 
 static bool floor_slice(struct duel *duel, const struct contest *contest, struct slice *slice)
@@ -145,7 +149,8 @@ static bool floor_slice(struct duel *duel, const struct contest *contest, struct
            fail(duel, duel->floor.error);
 }
 
-/* One pair of each contest; it counts if it still was the phase that it is for. */
+/* One pair of each contest; it counts if none was void and it still was the phase that it is for.
+ */
 static bool take_pairs(struct duel *duel, int phase)
 {
     uint32_t count = duel->counts[phase];
@@ -158,6 +163,8 @@ static bool take_pairs(struct duel *duel, int phase)
             if (is_floor ? !floor_slice(duel, &contests[i], &pair->floor)
                          : !engine_slice(duel, &contests[i], &pair->engine))
                 return false;
+            if (!is_floor && !pair->engine.is_steady)
+                return true;
             if (phase == BEFORE)
                 continue;
             if (!is_sending(duel))
@@ -179,28 +186,30 @@ static bool take_pairs(struct duel *duel, int phase)
 static bool send_once(struct duel *duel)
 {
     struct cluster *engine = &duel->engine;
-    uint32_t wanted = duel->options->pairs, before = duel->counts[MEANWHILE];
+    uint32_t wanted = duel->options->pairs, before = duel->counts[MEANWHILE], tries = 0;
     duel->receiver = (engine->leader + 1) % engine->node_count;
     cluster_kill(engine, duel->receiver);
     do { /* also what it lacks when it comes back */
         if (!take_pairs(duel, BEFORE))
             return false;
-    } while (duel->counts[BEFORE] < wanted);
-    duel->counts[BEFORE] = wanted;
+    } while (duel->counts[BEFORE] < wanted && ++tries < BEFORE_TRIES * wanted);
+    duel->counts[BEFORE] = duel->counts[BEFORE] < wanted ? duel->counts[BEFORE] : wanted;
+    if (duel->counts[BEFORE] == 0)
+        return fail(duel, "there was a change of leader in each slice");
     if (!cluster_snapshot(engine, duel->options->state_mib * MIB))
         return fail(duel, engine->error);
     begin_memory(duel, engine->leader, &duel->sending);
     if (!cluster_revive(engine, duel->receiver))
         return fail(duel, engine->error);
+    begin_memory(duel, duel->receiver, &duel->receiving);
     if (!wait_for(duel, is_sending, BEGIN_WAIT_MS))
         return fail(duel, "no snapshot was sent");
-    begin_memory(duel, duel->receiver, &duel->receiving);
     while (duel->counts[MEANWHILE] < wanted && is_sending(duel))
         if (!take_pairs(duel, MEANWHILE))
             return false;
-    if (duel->counts[MEANWHILE] == before)
-        return fail(duel, "it arrived before a pair of slices was over: a larger --state or a "
-                          "shorter --slice");
+    if (duel->counts[MEANWHILE] == before && ++duel->vain == VAIN_MAX)
+        return fail(duel, "it arrived, or the leader changed, before a pair of slices was over: a "
+                          "larger --state, a shorter --slice or an idle machine");
     uint32_t arrival_ms = (uint32_t)(ARRIVAL_SLACK * 1000 * duel->options->state_mib * MIB / RATE);
     return wait_for(duel, is_level, ARRIVAL_WAIT_MS + arrival_ms) ||
            fail(duel, "the replica that was sent a snapshot is not level with the leader");
@@ -287,8 +296,8 @@ static void print(const struct duel *duel)
     printf("asked for: at most %.1f meanwhile. The receiver wrote %.1f MiB/s beside the engine, "
            "%.1f beside the floor.\n",
            WANTED_RATIO, duel->written[0], duel->written[1]);
-    printf("memory beside the log meanwhile: leader +%llu KiB, receiver +%llu KiB\n",
-           (unsigned long long)duel->sending.most, (unsigned long long)duel->receiving.most);
+    printf("memory beside the log meanwhile: leader +%lld KiB, receiver +%lld KiB\n",
+           (long long)duel->sending.most, (long long)duel->receiving.most);
     if (duel->options->pairs < 5)
         printf("%u pair%s of slices: a look, not a figure; for figures: --pairs 5 --slice 5s\n",
                duel->options->pairs, duel->options->pairs == 1 ? "" : "s");
