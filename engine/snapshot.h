@@ -209,6 +209,8 @@ void snapshot_tell(struct rr_group *group, const struct rr_event *event);
 void snapshot_note_unsent(struct rr_group *group, const struct rr_message *message, int status);
 /* The file of this index may be damaged: it is looked through. */
 void snapshot_suspect(struct rr_group *group, uint64_t index);
+/* Is the newest one's being looked through? */
+bool snapshot_is_suspected(const struct rr_group *group);
 void snapshot_watch_advance(struct rr_group *group, bool is_ending);
 void snapshot_watch_fini(struct rr_group *group);
 /* Does this say something of a file, rather than of the memory for it or of the state machine? */

@@ -30,7 +30,7 @@ static int send_file(struct rr_group *group, const struct rr_message *message,
                                          .size = snapshot->file.file_bytes,
                                          .header_crc = snapshot->file.head_crc,
                                          .message = &whole};
-    if (snapshot_file_is_lost(group))
+    if (snapshot_file_is_lost(group) || snapshot_is_suspected(group))
         return RR_E_SNAPSHOT_TEMPORARILY_UNAVAILABLE;
     int rc = snapshot_path(group, bare.metadata.index, path, NULL);
     return rc == 0 ? snapshot_streams_send(group->engine->streams, &offer, path) : rc;

@@ -109,6 +109,12 @@ void snapshot_suspect(struct rr_group *group, uint64_t index)
     engine_touch(group->engine, group);
 }
 
+bool snapshot_is_suspected(const struct rr_group *group)
+{
+    const struct snapshot_watch *watch = &group->snapshots.watch;
+    return watch->phase != WATCH_IDLE && is_newest(group, watch->index);
+}
+
 static void lose_file(struct rr_group *group)
 {
     const struct snapshot_watch *watch = &group->snapshots.watch;
