@@ -12,6 +12,7 @@
  */
 #include "tests/sim/world.h"
 
+#include "io/snapshot_file.h"
 #include "tests/sim/failure.h"
 
 #include <stdio.h>
@@ -47,7 +48,7 @@ static struct node *any_victim(struct world *world)
 /* ---- sectors ------------------------------------------------------------- */
 
 struct names {
-    char names[NAMES_MAX][24];
+    char names[NAMES_MAX][SNAPSHOT_NAME_SIZE];
     uint32_t count;
 };
 
