@@ -236,6 +236,8 @@ static void run_request(struct rr_engine *engine, struct command *command)
     *last = request;
     if (group->error)
         answer(request, RR_E_CLOSED);
+    else if (group->log.snapshot->kind == LOG_SNAPSHOT_NONE) /* it waits to be joined */
+        answer(request, RR_E_SNAPSHOT_TEMPORARILY_UNAVAILABLE);
     engine_touch(engine, group);
     group_call_end(group);
 }

@@ -402,9 +402,29 @@ static void test_node_removed_while_away_is_told_and_disturbs_nobody(void)
     sim_cluster_fini(&cluster);
 }
 
+/* Who waits to be joined has nothing to take a snapshot of, and says so. */
+static void test_snapshot_of_a_group_that_waits_to_be_joined_is_answered(void)
+{
+    struct sim_cluster cluster;
+    begin(&cluster, 24, 3, 4);
+    sim_cluster_open_node(&cluster, 3);
+    sim_cluster_run_ms(&cluster, 100);
+    struct sim_node *joining = &cluster.nodes[3];
+    CHECK(rr_snapshot(joining->group, 1) == 0 && rr_backup(joining->group, "/b", 2) == 0);
+    sim_cluster_run_ms(&cluster, 50);
+    for (uint64_t tag = 1; tag <= 2; tag++) {
+        const struct rr_completion *completion = sim_cluster_completion(joining, tag);
+        CHECK(completion && completion->kind == RR_COMPLETION_SNAPSHOT);
+        CHECK(completion->status == RR_E_SNAPSHOT_TEMPORARILY_UNAVAILABLE);
+    }
+    CHECK(rr_group_close(joining->group, RR_CLOSE_DRAIN) == 0);
+    sim_cluster_fini(&cluster);
+}
+
 int main(void)
 {
     RUN(test_cluster_grows_from_one_to_five_and_shrinks_to_three);
+    RUN(test_snapshot_of_a_group_that_waits_to_be_joined_is_answered);
     RUN(test_learner_receives_and_is_promoted_when_it_has_caught_up);
     RUN(test_laggard_is_not_promoted);
     RUN(test_replacement_is_one_change);

@@ -408,11 +408,13 @@ static void test_receiver_that_stays_dead_holds_nothing(void)
 /* It goes on from the log as of the file, when it has become that: the log is still there. */
 static void test_log_is_kept_until_the_receiver_goes_on_from_its_snapshot(void)
 {
-    struct sim_node *away = begin(15), *leader = sim_cluster_leader(cluster, NULL);
+    struct sim_node *away = begin_with(15, LARGE_BYTES);
+    struct sim_node *leader = sim_cluster_leader(cluster, NULL);
     bring_back(away);
-    const struct rr_event *sent = wait_for_told(leader, RR_SNAPSHOT_SENT);
-    CHECK(sent->status == 0);
-    uint64_t index = sent->index;
+    while (streams_of(leader).sends_done == 0)
+        CHECK(sim_step(cluster->sim));
+    CHECK(told(leader, RR_SNAPSHOT_SENT)->status == 0 && away->restores == 0);
+    uint64_t index = told(leader, RR_SNAPSHOT_SENT)->index;
     sim_pause(cluster->sim, away->number, true); /* for less than an election timeout */
     write_some(120);
     struct rr_group_status status = sim_cluster_status(leader);

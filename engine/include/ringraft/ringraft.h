@@ -30,6 +30,7 @@
  *                                    CONF_REFUSED BUSY CLOSED
  *      rr_transfer_…      RR_OK      NOT_LEADER NOT_VOTER BUSY           DEADLINE CLOSED
  *      rr_snapshot        RR_OK      STATE_MACHINE NO_SPACE IO           CLOSED
+ *                                    SNAPSHOT_TEMPORARILY_UNAVAILABLE
  *      rr_backup          RR_OK      the same, NOT_EMPTY CORRUPT         CLOSED
  *
  * A call that was refused (negative) did nothing and has no completion: RR_E_BUSY (a bounded queue
@@ -435,7 +436,8 @@ int rr_force_new_cluster(const struct rr_force_options *options, struct rr_error
 /* Any thread; never waits. A snapshot now, whatever the policy says. 0: exactly one completion of
  * kind RR_COMPLETION_SNAPSHOT. RR_OK: there is a durable one, of `index`, which holds everything
  * that was applied here when the call came. RR_E_STATE_MACHINE, RR_E_NO_SPACE, RR_E_IO: it could
- * not be taken; RR_E_CLOSED. Negative: RR_E_INVALID, RR_E_CLOSED, RR_E_NO_MEMORY; no completion
+ * not be taken; RR_E_SNAPSHOT_TEMPORARILY_UNAVAILABLE: this node waits to be joined, and has no
+ * state yet; RR_E_CLOSED. Negative: RR_E_INVALID, RR_E_CLOSED, RR_E_NO_MEMORY; no completion
  * follows. */
 int rr_snapshot(struct rr_group *group, uint64_t tag);
 /* The same, and a copy of it lies at `path`, durable and whole. RR_E_NOT_EMPTY: something lies
