@@ -98,9 +98,7 @@ static void enter(struct os_loop *loop, uint64_t wait_ns)
 static void dispatch(struct os_loop *loop)
 {
     struct posix *posix = posix_of_loop(loop);
-    struct io_op *op = posix->answered.head;
-    posix->answered.head = NULL; /* what a done submits or cancels comes in the next round */
-    posix->answered.tail = &posix->answered.head;
+    struct io_op *op = os_list_take(&posix->answered);
     while (op != NULL) {
         struct io_op *next = op->next;
         posix_finish(posix, op);
@@ -186,8 +184,8 @@ int posix_open(struct io **io, struct rr_error *error)
     if (posix == NULL)
         return rr_fail(error, RR_E_NO_MEMORY, "no memory for the loop");
     memset(posix, 0, sizeof(*posix));
-    posix->staged.tail = &posix->staged.head;
-    posix->answered.tail = &posix->answered.head;
+    os_list_init(&posix->staged);
+    os_list_init(&posix->answered);
     int err = os_loop_init(&posix->loop, &ops, &driver);
     if (err < 0) {
         err = rr_fail(error, RR_E_IO, "no file descriptor left for the loop's wake-up: %s",

@@ -11,6 +11,7 @@
 #ifndef RR_IO_POSIX_OP_H
 #define RR_IO_POSIX_OP_H
 
+#include "io/os/os_list.h"
 #include "io/os/os_loop.h"
 #include "proto/base.h"
 
@@ -29,12 +30,6 @@ struct posix_op {
 };
 _Static_assert(sizeof(struct posix_op) <= sizeof(((struct io_op *)0)->backend), "fits in io_op");
 
-/* FIFO of ops by io_op.next. */
-struct posix_list {
-    struct io_op *head;
-    struct io_op **tail; /* &head when empty */
-};
-
 /* What waits on a socket, by fd. */
 struct posix_socket {
     struct io_op *reader; /* ACCEPT, RECV */
@@ -48,8 +43,8 @@ struct posix {
     struct os_workers disks; /* the one disk thread */
     struct io_worker *disk;
     uint32_t on_disk; /* ops that the disk thread has */
-    struct posix_list staged;
-    struct posix_list answered;
+    struct os_list staged;
+    struct os_list answered;
     struct posix_socket *sockets;
     uint32_t socket_cap;
     uint32_t parked_count;
@@ -66,18 +61,11 @@ static inline struct posix_op *posix_op_of(struct io_op *op)
     return (struct posix_op *)op->backend;
 }
 
-static inline void posix_list_push(struct posix_list *list, struct io_op *op)
-{
-    op->next = NULL;
-    *list->tail = op;
-    list->tail = &op->next;
-}
-
 static inline void posix_answer(struct posix *posix, struct io_op *op, int64_t result)
 {
     posix_op_of(op)->state = POSIX_ANSWERED;
     op->result = result;
-    posix_list_push(&posix->answered, op);
+    os_list_push(&posix->answered, op);
 }
 
 static inline void posix_finish(struct posix *posix, struct io_op *op)

@@ -108,14 +108,12 @@ static struct io_op *take_parked(struct posix *posix, struct io_op **place)
 void posix_socket_submit(struct posix *posix, struct io_op *op)
 {
     posix_op_of(op)->state = POSIX_STAGED;
-    posix_list_push(&posix->staged, op);
+    os_list_push(&posix->staged, op);
 }
 
 void posix_socket_try_staged(struct posix *posix)
 {
-    struct io_op *op = posix->staged.head;
-    posix->staged.head = NULL;
-    posix->staged.tail = &posix->staged.head;
+    struct io_op *op = os_list_take(&posix->staged);
     while (op != NULL) {
         struct io_op *next = op->next;
         if (!try_op(posix, op))
@@ -138,12 +136,7 @@ void posix_socket_ready(struct posix *posix, int fd)
 void posix_socket_cancel(struct posix *posix, struct io_op *op)
 {
     if (posix_op_of(op)->state == POSIX_STAGED) {
-        struct io_op **link = &posix->staged.head;
-        while (*link != op)
-            link = &(*link)->next;
-        *link = op->next;
-        if (posix->staged.tail == &op->next)
-            posix->staged.tail = link;
+        os_list_remove(&posix->staged, op);
     } else {
         RR_ASSERT(posix_op_of(op)->state == POSIX_PARKED);
         struct posix_socket *sock = &posix->sockets[op->fd];

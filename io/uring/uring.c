@@ -245,10 +245,10 @@ int uring_open(const struct uring_options *options, struct io **io, struct rr_er
         return rr_fail(error, RR_E_NO_MEMORY, "no memory for the loop");
     memset(uring, 0, sizeof(*uring));
     uring->lock_fd = uring->event_fd = -1;
-    uring_list_init(&uring->staged);
-    uring_list_init(&uring->answered);
-    uring_list_init(&uring->quiet);
-    uring_list_init(&uring->cancels);
+    os_list_init(&uring->staged);
+    os_list_init(&uring->answered);
+    os_list_init(&uring->quiet);
+    os_list_init(&uring->cancels);
     int err = make_ring(uring, options, error);
     if (err < 0)
         goto fail_memory;

@@ -12,29 +12,17 @@
 #include <errno.h>
 #include <poll.h>
 
-static void remove_op(struct uring_list *list, struct io_op *op)
-{
-    struct io_op **link = &list->head;
-    while (*link != op) {
-        RR_ASSERT(*link != NULL);
-        link = &(*link)->next;
-    }
-    *link = op->next;
-    if (list->tail == &op->next)
-        list->tail = link;
-}
-
 static void stage(struct uring *uring, struct io_op *op)
 {
     uring_op_of(op)->state = URING_STAGED;
-    uring_list_push(&uring->staged, op);
+    os_list_push(&uring->staged, op);
 }
 
 static void answer_canceled(struct uring *uring, struct io_op *op)
 {
     uring_op_of(op)->state = URING_ANSWERED;
     op->result = -ECANCELED;
-    uring_list_push(&uring->answered, op);
+    os_list_push(&uring->answered, op);
 }
 
 static void finish(struct uring *uring, struct io_op *op, int64_t result)
@@ -72,11 +60,11 @@ void uring_cancel(struct io *io, struct io_op *op)
         return;
     own->is_cancel_asked = true;
     if (own->state == URING_STAGED) {
-        remove_op(&uring->staged, op);
+        os_list_remove(&uring->staged, op);
         answer_canceled(uring, op);
     } else if (own->state == URING_KERNEL) { /* what is quiet is as good as done */
         own->is_cancel_listed = true;
-        uring_list_push(&uring->cancels, op);
+        os_list_push(&uring->cancels, op);
     }
 }
 
@@ -85,7 +73,7 @@ void uring_cancel_all(struct uring *uring)
     struct io_op *op;
     uring->is_ending = true;
     uring->is_cancel_all_due = true;
-    while ((op = uring_list_pop(&uring->staged)) != NULL)
+    while ((op = os_list_pop(&uring->staged)) != NULL)
         answer_canceled(uring, op);
 }
 
@@ -180,7 +168,7 @@ static void fill_cancels(struct uring *uring)
         uring->is_cancel_all_due = false;
     }
     while (uring->cancels.head != NULL && (sqe = io_uring_get_sqe(&uring->ring)) != NULL) {
-        struct io_op *op = uring_list_pop(&uring->cancels);
+        struct io_op *op = os_list_pop(&uring->cancels);
         uring_op_of(op)->is_cancel_listed = false;
         io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)op, 0);
         io_uring_sqe_set_data64(sqe, URING_DATA_CANCEL);
@@ -199,12 +187,12 @@ void uring_fill(struct uring *uring)
     if (RR_UNLIKELY(uring->cancels.head != NULL || uring->is_cancel_all_due))
         fill_cancels(uring);
     while (uring->staged.head != NULL && (sqe = io_uring_get_sqe(&uring->ring)) != NULL) {
-        struct io_op *op = uring_list_pop(&uring->staged);
+        struct io_op *op = os_list_pop(&uring->staged);
         prepare(sqe, op);
         uring->in_kernel++;
         uring_op_of(op)->state = is_quiet(op) ? URING_QUIET : URING_KERNEL;
         if (uring_op_of(op)->state == URING_QUIET)
-            uring_list_push(&uring->quiet, op);
+            os_list_push(&uring->quiet, op);
     }
 }
 
@@ -234,9 +222,9 @@ void uring_complete(struct uring *uring, uint64_t user_data, int result, unsigne
     RR_ASSERT(uring->in_kernel > 0);
     uring->in_kernel--;
     if (RR_UNLIKELY(own->state == URING_QUIET))
-        remove_op(&uring->quiet, op);
+        os_list_remove(&uring->quiet, op);
     if (RR_UNLIKELY(own->is_cancel_listed))
-        remove_op(&uring->cancels, op);
+        os_list_remove(&uring->cancels, op);
     if (RR_UNLIKELY(is_retried(uring, op, result))) {
         own->must_wait = true;
         stage(uring, op);
@@ -259,7 +247,7 @@ void uring_finish_quiet(struct uring *uring)
     if (io_uring_sq_ready(&uring->ring) != 0) /* the kernel has not taken all of them yet */
         return;
     struct io_op *op;
-    while ((op = uring_list_pop(&uring->quiet)) != NULL) {
+    while ((op = os_list_pop(&uring->quiet)) != NULL) {
         RR_ASSERT(uring->in_kernel > 0);
         uring->in_kernel--;
         finish(uring, op, bytes_of(op));
@@ -268,13 +256,10 @@ void uring_finish_quiet(struct uring *uring)
 
 void uring_answer(struct uring *uring)
 {
-    struct uring_list answered = uring->answered;
-    if (RR_LIKELY(answered.head == NULL))
-        return;
-    uring_list_init(&uring->answered); /* what a done submits or cancels comes in the next round */
-    struct io_op *op;
-    while ((op = answered.head) != NULL) {
-        answered.head = op->next;
+    struct io_op *op = os_list_take(&uring->answered);
+    while (RR_UNLIKELY(op != NULL)) {
+        struct io_op *next = op->next;
         finish(uring, op, op->result);
+        op = next;
     }
 }

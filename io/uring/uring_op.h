@@ -19,6 +19,7 @@
 #ifndef RR_IO_URING_OP_H
 #define RR_IO_URING_OP_H
 
+#include "io/os/os_list.h"
 #include "io/os/os_loop.h"
 #include "proto/base.h"
 
@@ -42,22 +43,16 @@ struct uring_op {
 };
 _Static_assert(sizeof(struct uring_op) <= sizeof(((struct io_op *)0)->backend), "fits in io_op");
 
-/* FIFO of ops by io_op.next. */
-struct uring_list {
-    struct io_op *head;
-    struct io_op **tail; /* &head when empty */
-};
-
 struct uring {
     struct os_loop loop; /* first */
     struct io_uring ring;
-    struct uring_list staged;
-    struct uring_list answered;
-    struct uring_list quiet;   /* in the SQ, or submitted and not contradicted by a CQE so far */
-    struct uring_list cancels; /* in the kernel, cancel asked and not yet submitted */
-    uint32_t in_kernel;        /* ops submitted whose CQE has not been seen */
-    bool is_wake_armed;        /* a multishot poll of the eventfd is in the kernel */
-    bool is_ending;            /* every op is to be cancelled */
+    struct os_list staged;
+    struct os_list answered;
+    struct os_list quiet;   /* in the SQ, or submitted and not contradicted by a CQE so far */
+    struct os_list cancels; /* in the kernel, cancel asked and not yet submitted */
+    uint32_t in_kernel;     /* ops submitted whose CQE has not been seen */
+    bool is_wake_armed;     /* a multishot poll of the eventfd is in the kernel */
+    bool is_ending;         /* every op is to be cancelled */
     bool is_cancel_all_due;
     unsigned enter_flags;
     int enter_fd; /* the registered index, or the ring's fd */
@@ -76,27 +71,6 @@ static inline struct uring *uring_of(struct io *io)
 static inline struct uring_op *uring_op_of(struct io_op *op)
 {
     return (struct uring_op *)op->backend;
-}
-
-static inline void uring_list_init(struct uring_list *list)
-{
-    list->head = NULL;
-    list->tail = &list->head;
-}
-
-static inline void uring_list_push(struct uring_list *list, struct io_op *op)
-{
-    op->next = NULL;
-    *list->tail = op;
-    list->tail = &op->next;
-}
-
-static inline struct io_op *uring_list_pop(struct uring_list *list)
-{
-    struct io_op *op = list->head;
-    if (op != NULL && (list->head = op->next) == NULL)
-        list->tail = &list->head;
-    return op;
 }
 
 void uring_submit(struct io *io, struct io_op *op);
