@@ -145,11 +145,17 @@ static void read_somewhere(struct world *world, uint32_t slot)
     struct readers *readers = &world->readers[slot];
     uint64_t choice = stream_below(&readers->chance, world->plan.node_count);
     choice = deposed_leader(world, slot, choice);
-    const struct replica *replica = &world->nodes[choice].replicas[slot];
+    world_read(&world->nodes[choice].replicas[slot]);
+}
+
+void world_read(const struct replica *replica)
+{
+    struct world *world = replica->node->world;
     struct workload_target target = replica_target(replica);
 
     if (replica_listens(replica))
-        readers_ask(readers, &target, sim_now(world->sim), replica->machine.index);
+        readers_ask(&world->readers[replica->slot], &target, sim_now(world->sim),
+                    replica->machine.index);
 }
 
 uint64_t world_pending(const struct world *world)

@@ -146,6 +146,8 @@ void world_play(const struct plan *plan, uint32_t seconds, bool is_verbose,
 /* ---- world.c ------------------------------------------------------------- */
 /* Calls that are not answered yet. */
 uint64_t world_pending(const struct world *world);
+/* A client reads there. */
+void world_read(const struct replica *replica);
 
 /* ---- world_node.c: processes --------------------------------------------- */
 void world_say(const struct world *world, const char *format, ...)

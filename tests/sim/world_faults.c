@@ -14,6 +14,16 @@ static struct node *any_node(struct world *world)
     return &world->nodes[stream_below(&world->chance, world->plan.node_count)];
 }
 
+/* In half of the cases one that leads: what happens to it matters most. */
+static struct node *leader_or_any(struct world *world)
+{
+    uint32_t slot = (uint32_t)stream_below(&world->chance, world->plan.group_count);
+    struct node *node = any_node(world);
+    bool wants_leader = stream_chance(&world->chance, 1, 2);
+
+    return wants_leader && world->leaders[slot] ? &world->nodes[world->leaders[slot] - 1] : node;
+}
+
 /* Below `bound`; small numbers as likely as large ones. */
 static uint64_t any_magnitude(struct world *world, uint64_t bound, uint64_t shifts)
 {
@@ -89,7 +99,7 @@ static void strike_group_close(struct world *world)
 /* The process stands still for a while, and then believes that no time went by. */
 static void strike_pause(struct world *world)
 {
-    struct node *node = any_node(world);
+    struct node *node = leader_or_any(world);
     uint64_t ns = (1 + any_magnitude(world, 4000, 10)) * MS;
 
     if (!node_listens(node))
@@ -182,7 +192,7 @@ static void cut(struct world *world, uint32_t from, uint32_t to, bool is_cut)
 static void cut_some(struct world *world, bool one_way)
 {
     uint32_t count = world->plan.node_count;
-    uint32_t a = any_node(world)->number, b = any_node(world)->number;
+    uint32_t a = leader_or_any(world)->number, b = any_node(world)->number;
     bool isolates = stream_chance(&world->chance, 1, 2);
 
     if (stream_chance(&world->chance, 1, 2)) {
@@ -380,6 +390,9 @@ static void resume(struct node *node)
     world_say(node->world, "node %u goes on", node->number);
     node->resume_at = 0;
     sim_pause(node->world->sim, node->number, false);
+    /* Who waited at the door comes in with the first turn. */
+    for (uint32_t slot = 0; node->world->plan.reads && slot < node->world->plan.group_count; slot++)
+        world_read(&node->replicas[slot]);
 }
 
 static void answer(struct node *node)

@@ -212,7 +212,8 @@ static int open_process(struct node *node, struct rr_error *error)
     options.node_id = node->id;
     if (node->id > node->world->plan.voter_count)
         options.create = RR_CREATE_JOIN;
-    options.log = on_log;
+    if (node->world->is_verbose)
+        options.log = on_log;
     options.log_ctx = node;
     options.on_event = on_event;
     options.event_ctx = node;
@@ -367,11 +368,9 @@ void node_bury(struct node *node)
 int node_error(const struct node *node)
 {
     for (uint32_t slot = 0; slot < node->world->plan.group_count; slot++) {
-        struct rr_group_status status = {.size = sizeof(status)};
-        if (node->replicas[slot].group &&
-            rr_group_status(node->replicas[slot].group, &status) == 0 && status.error != 0 &&
-            status.error != RR_E_REMOVED && status.error != RR_E_CLOSED)
-            return status.error;
+        const struct rr_group *group = node->replicas[slot].group;
+        if (group && group->error != 0 && group->error != RR_E_CLOSED)
+            return group->error;
     }
     return 0;
 }
