@@ -460,6 +460,42 @@ static void test_messages_of_the_clock(void)
     world_end(&w);
 }
 
+static void test_what_strangers_say_of_themselves_is_not_heard(void)
+{
+    static const uint8_t types[] = {
+        RR_MSG_APP_RESP,        RR_MSG_HEARTBEAT_RESP,    RR_MSG_SNAP_STATUS, RR_MSG_UNREACHABLE,
+        RR_MSG_TRANSFER_LEADER, RR_MSG_FORGET_LEADER + 1, UINT8_MAX};
+    struct raft *r = begin(3, adjust_log);
+    for (size_t i = 0; i < RR_ARRAY_SIZE(types); i++) {
+        struct rr_message m = message((enum rr_message_type)types[i], 9, 1);
+        m.index = 2;
+        CHECK(raft_step(r, &m) == 0);
+        if (types[i] > RR_MSG_FORGET_LEADER)
+            CHECK(world_step(&w, m) == 0);
+    }
+    CHECK(!rr_raw_node_has_ready(world_raw(&w, 1)));
+    world_end(&w);
+}
+
+/* Who is probed, or sent a snapshot, says again what was known. */
+static void test_old_acknowledgements_change_no_state(void)
+{
+    struct raft *r = begin(3, adjust_log);
+    struct progress *pr = tracker_find(&r->tracker, 2);
+    struct rr_message m = message(RR_MSG_APP_RESP, 2, 1);
+    m.index = 1;
+    progress_become_probe(pr);
+    CHECK(world_step(&w, m) == 0);
+    CHECK(pr->state == RR_PROGRESS_PROBE);
+    progress_become_snapshot(pr, 9);
+    CHECK(world_step(&w, m) == 0);
+    CHECK(pr->state == RR_PROGRESS_SNAPSHOT);
+    CHECK(!rr_raw_node_has_ready(world_raw(&w, 1)));
+    progress_become_probe(pr);
+    progress_become_replicate(pr);
+    world_end(&w);
+}
+
 static void run_all(void)
 {
     RUN(test_leader_does_not_campaign);
@@ -481,6 +517,8 @@ static void run_all(void)
     RUN(test_auto_leave_waits_for_a_transfer);
     RUN(test_reports_about_other_states_change_nothing);
     RUN(test_repeated_acknowledgement_is_no_news);
+    RUN(test_what_strangers_say_of_themselves_is_not_heard);
+    RUN(test_old_acknowledgements_change_no_state);
     RUN(test_hint_without_a_term_is_not_refined);
     RUN(test_slow_heartbeats_leave_ticks_out);
     RUN(test_messages_of_the_clock);

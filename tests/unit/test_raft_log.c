@@ -158,6 +158,32 @@ static void test_maybe_append_takes_what_fits_and_commits_no_further(void)
     }
 }
 
+/* After a restart nothing is unstable, and the term of the last entry is the storage's to tell. */
+static void test_maybe_append_after_a_restart_asks_the_storage(void)
+{
+    static const struct {
+        uint64_t log_term;
+        uint32_t count;
+        bool fits;
+    } rows[] = {{0, 0, false}, {0, 1, false}, {2, 1, false},
+                {4, 1, false}, {3, 0, true},  {3, 1, true}};
+    for (size_t k = 0; k < RR_ARRAY_SIZE(rows); k++) {
+        struct raft_log log;
+        begin(&log, 3, 3, UINT64_MAX);
+        const struct rr_entry next = entry(4, 4);
+        struct rr_message m = {.type = RR_MSG_APP,
+                               .index = 3,
+                               .log_term = rows[k].log_term,
+                               .entries = &next,
+                               .entry_count = rows[k].count};
+        uint64_t last_new = 0;
+        CHECK(raft_log_maybe_append(&log, &m, &last_new) == rows[k].fits);
+        CHECK_EQ_U64(last_new, rows[k].fits ? 3 + rows[k].count : 0);
+        CHECK_EQ_U64(raft_log_last_index(&log), rows[k].fits ? 3 + rows[k].count : 3);
+        end(&log);
+    }
+}
+
 static void test_maybe_commit_only_in_the_given_term(void)
 {
     struct raft_log log;
@@ -346,6 +372,7 @@ int main(void)
     RUN(test_find_conflict_by_term);
     RUN(test_up_to_date_is_term_first_then_index);
     RUN(test_maybe_append_takes_what_fits_and_commits_no_further);
+    RUN(test_maybe_append_after_a_restart_asks_the_storage);
     RUN(test_maybe_commit_only_in_the_given_term);
     RUN(test_term_inside_and_outside);
     RUN(test_slice_across_storage_and_unstable_by_size);
