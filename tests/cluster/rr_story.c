@@ -3,7 +3,8 @@
  * rr-story NAME [--dir DIR]: one story of a cluster of real processes, each a node.
  *
  *   stopped-leader   a leader is stopped (SIGSTOP) until another leads and has written, and goes on
- *                    with reads waiting at its door: none may be answered with what was
+ *                    with reads waiting at its door: none may be answered with what was. As root
+ *                    it is cut off, too, so that nothing but its clock tells it
  *   stopped-lease    the same, with reads by its lease
  *   members          a node joins by one address; another takes a voter's place in one change; who
  *                    was removed knows it and disturbs nobody, after a restart too
@@ -11,6 +12,7 @@
 #include "bench/control.h"
 #include "bench/local.h"
 #include "tests/cluster/story_node.h"
+#include "tests/soak/soak_net.h"
 
 #include <getopt.h>
 #include <signal.h>
@@ -26,7 +28,7 @@
 
 typedef unsigned long long ull;
 
-#define NODES_MAX 5u
+#define NODES_MAX 5u /* at most SOAK_PLACES */
 #define WAIT_MS   20000u
 #define ROUNDS    4u
 #define READS     64u
@@ -43,12 +45,20 @@ struct picture {
 
 struct story {
     char dir[400];
-    uint16_t ports[NODES_MAX];
+    struct soak_net net;
     bool leases;
     struct node nodes[NODES_MAX]; /* node i has id i + 1 */
     uint64_t tag;
     uint64_t number; /* the newest that was acknowledged */
 };
+
+static struct story story_told; /* for clear_up */
+
+static void clear_up(void)
+{
+    soak_net_free(&story_told.net);
+    local_remove(story_told.dir);
+}
 
 static void fail(const char *what, const char *why)
 {
@@ -63,21 +73,18 @@ static void pause_ms(uint32_t ms)
 
 /* ---- nodes --------------------------------------------------------------- */
 
-static void address_of(const struct story *story, uint32_t i, char address[32])
-{
-    snprintf(address, 32, "127.0.0.1:%u", story->ports[i]);
-}
-
 /* The first three know each other; who joins knows the node `via`. */
 static void start(struct story *story, uint32_t i, uint32_t via)
 {
-    char id[24], dir[512], address[32], peers[160] = "", line[512], known[32];
+    char id[24], dir[512], address[SOAK_ADDRESS_MAX], peers[160] = "", line[512];
+    char known[SOAK_ADDRESS_MAX], name[64];
     bool joins = i >= 3;
     snprintf(id, sizeof(id), "%u", i + 1);
     snprintf(dir, sizeof(dir), "%s/n%u", story->dir, i + 1);
-    address_of(story, i, address);
+    soak_net_namespace(&story->net, i, name);
+    soak_net_address(&story->net, i, address);
     for (uint32_t k = 0; k < 3; k++) {
-        address_of(story, k, known);
+        soak_net_address(&story->net, k, known);
         size_t used = strlen(peers);
         if (!joins || k == via)
             snprintf(peers + used, sizeof(peers) - used, "%s%u=%s", used ? "," : "", k + 1, known);
@@ -90,6 +97,8 @@ static void start(struct story *story, uint32_t i, uint32_t via)
                          address,
                          (char *)"--peers",
                          peers,
+                         (char *)"--namespace",
+                         name,
                          (char *)(story->leases ? "--leases" : "--no-leases"),
                          joins ? (char *)"--join" : NULL,
                          NULL};
@@ -181,8 +190,8 @@ static void put(struct story *story, uint32_t but)
 static void change(struct story *story, uint32_t kind, uint32_t i, uint32_t replaced)
 {
     struct outcome outcome = {.status = 1};
-    char address[32], text[80] = "never came";
-    address_of(story, i, address);
+    char address[SOAK_ADDRESS_MAX], text[80] = "never came";
+    soak_net_address(&story->net, i, address);
     for (uint32_t waited = 0; waited < WAIT_MS; waited += 200, pause_ms(200)) {
         uint32_t at = leader(story, NODES_MAX);
         uint64_t tag = ++story->tag;
@@ -255,10 +264,12 @@ static void tell_of_a_stopped_leader(struct story *story)
         int status;
         if (kill(pid, SIGSTOP) != 0 || waitpid(pid, &status, WUNTRACED) != pid)
             fail("a process", "could not be stopped");
+        soak_net_split(&story->net, 1u << stopped);
         ask(story, stopped, READS);
         put(story, stopped);
         kill(pid, SIGCONT);
         check_reads(story, stopped, READS, &at_once);
+        soak_net_heal(&story->net);
         ask(story, stopped, READS);
         check_reads(story, stopped, READS, &at_once);
     }
@@ -314,8 +325,9 @@ static void tell_of_members(struct story *story)
 
 static int tell(struct story *story, const char *name, bool is_of_members)
 {
-    if (!local_ports(story->ports, NODES_MAX))
+    if (!soak_net_make(&story->net, !is_of_members))
         fail("no free ports on 127.0.0.1", name);
+    atexit(clear_up);
     mkdir(story->dir, 0700);
     for (uint32_t i = 0; i < 3; i++)
         start(story, i, 0);
@@ -326,7 +338,6 @@ static int tell(struct story *story, const char *name, bool is_of_members)
     for (uint32_t i = 0; i < NODES_MAX; i++)
         if (story->nodes[i].runs)
             control_stop(&story->nodes[i].control);
-    local_remove(story->dir);
     return 0;
 }
 
@@ -337,13 +348,14 @@ int main(int argc, char **argv)
         {"node", required_argument, NULL, 'n'},
         {"data", required_argument, NULL, 'D'},
         {"address", required_argument, NULL, 'a'},
+        {"namespace", required_argument, NULL, 'N'},
         {"peers", required_argument, NULL, 'p'},
         {"leases", no_argument, NULL, 'l'},
         {"no-leases", no_argument, NULL, 'L'},
         {"join", no_argument, NULL, 'j'},
         {NULL, 0, NULL, 0},
     };
-    static struct story story;
+    struct story *story = &story_told;
     struct story_node_options child = {0};
     const char *dir = ".";
     for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
@@ -359,6 +371,9 @@ int main(int argc, char **argv)
             break;
         case 'a':
             child.address = optarg;
+            break;
+        case 'N':
+            child.name_space = optarg;
             break;
         case 'p':
             child.peers = optarg;
@@ -379,11 +394,11 @@ int main(int argc, char **argv)
         return story_node_main(&child);
     const char *name = optind < argc ? argv[optind] : "";
     bool is_of_members = strcmp(name, "members") == 0;
-    story.leases = strcmp(name, "stopped-lease") == 0;
-    if (!is_of_members && !story.leases && strcmp(name, "stopped-leader") != 0) {
+    story->leases = strcmp(name, "stopped-lease") == 0;
+    if (!is_of_members && !story->leases && strcmp(name, "stopped-leader") != 0) {
         fprintf(stderr, "rr-story stopped-leader | stopped-lease | members [--dir DIR]\n");
         return 2;
     }
-    snprintf(story.dir, sizeof(story.dir), "%s/rr-story-data.%d", dir, (int)getpid());
-    return tell(&story, name, is_of_members);
+    snprintf(story->dir, sizeof(story->dir), "%s/rr-story-data.%d", dir, (int)getpid());
+    return tell(story, name, is_of_members);
 }

@@ -2,6 +2,7 @@
 #include "tests/cluster/story_node.h"
 
 #include "bench/control.h"
+#include "tests/soak/soak_net.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -197,6 +198,7 @@ static bool open_node(struct story_node *node, struct rr_error *error)
                                        .node_id = options->node,
                                        .create =
                                            options->joins ? RR_CREATE_JOIN : RR_CREATE_BOOTSTRAP,
+                                       .insecure = options->name_space[0] != 0,
                                        .segment_bytes = 1u << 20,
                                        .entry_bytes_max = 64u << 10};
     struct rr_group_options group = {.size = sizeof(group),
@@ -229,7 +231,11 @@ int story_node_main(const struct story_node_options *options)
     control_child(&node.control);
     pthread_mutex_init(&node.send_lock, NULL);
     parse_peers(&node);
-    if (!open_node(&node, &error)) {
+    if (options->name_space[0] && !soak_net_enter(options->name_space))
+        snprintf(error.message, sizeof(error.message), "no namespace %s", options->name_space);
+    else
+        open_node(&node, &error);
+    if (!node.group) {
         control_send(&node.control, "error %s", error.message);
         return 1;
     }

@@ -20,6 +20,7 @@
 struct story_node_options {
     uint64_t node;
     const char *dir;
+    const char *name_space; /* to enter, or "" */
     const char *address;
     const char *peers; /* id=address,id=address… */
     bool joins;        /* an empty directory waits to be added */
