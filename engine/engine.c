@@ -149,6 +149,8 @@ static struct wal_options wal_options_of(struct rr_engine *engine)
                                 .second_write_bytes_min = SECOND_WRITE_BYTES_MIN,
                                 .mark_delay_ns = options->mark_delay_ms * MS,
                                 .nonce = engine->lineage.nonce,
+                                .forbids_moved =
+                                    engine->identity.feature_level < IDENTITY_DIRECTORY_LEVEL,
                                 .ctx = engine,
                                 .on_durable = on_durable,
                                 .on_poisoned = on_poisoned,
@@ -177,9 +179,9 @@ static int open_identity(struct rr_engine *engine, struct rr_error *error)
     int rc = identity_read(io, engine->dir, &engine->identity, error);
     if (rc == 0) {
         rc = identity_check(&engine->identity, &asked, engine->dir, error);
-        if (rc == 0 && engine->identity.feature_level < IDENTITY_DIRECTORY_LEVEL) {
+        if (rc == 0 && engine->identity.feature_level < IDENTITY_DIRECTORY_LEVEL_MIN) {
             /* From here on it may hold what an older build would take for damage. */
-            engine->identity.feature_level = IDENTITY_DIRECTORY_LEVEL;
+            engine->identity.feature_level = IDENTITY_DIRECTORY_LEVEL_MIN;
             rc = identity_write(io, engine->dir, &engine->identity, error);
         }
         return rc == 0 ? keep_names(engine, error) : rc;

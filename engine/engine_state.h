@@ -9,6 +9,7 @@
 
 #include "engine/engine.h"
 #include "engine/memory_budget.h"
+#include "engine/directory_level.h"
 #include "engine/disk_watch.h"
 #include "engine/health.h"
 #include "engine/peers.h"
@@ -42,6 +43,7 @@ struct rr_engine {
     int lock_fd;
     int loop_fd; /* of an embedded loop */
     struct identity identity;
+    struct directory_level level;
     struct lineage lineage; /* with this boot's nonce */
     uint64_t core_seed;
     struct wal *wal;

@@ -429,6 +429,7 @@ bool loop_turn(void *ctx, uint64_t now_ns, uint64_t *deadline_ns)
     if (now_ns >= engine->next_tick_ns) {
         engine_watch_disk(engine, now_ns);
         engine_watch_health(engine);
+        engine_watch_level(engine);
         touch_ticking(engine, now_ns);
     }
     if (RR_UNLIKELY(engine->poisoned))

@@ -26,9 +26,12 @@ struct identity {
  * prove their past to each other (lineage.h). Nodes of different levels work together by the lower
  * one. */
 #define IDENTITY_FEATURE_LEVEL 3u
-/* What a build must understand to open a directory that this one has opened; older ones refuse it.
- * It rises with the bytes on disk alone: whoever upgrades can go back as long as it does not. */
-#define IDENTITY_DIRECTORY_LEVEL 2u
+/* What a build must understand to open a directory: this level for new ones, and for those whose
+ * cluster has it (engine/directory_level.h); older builds refuse it. 3: the log's MOVED sections.
+ */
+#define IDENTITY_DIRECTORY_LEVEL 3u
+/* At least this much, once this build has opened it. */
+#define IDENTITY_DIRECTORY_LEVEL_MIN 2u
 
 /* Creates the directory if missing and locks it (`lock` file). RR_E_LOCKED names the directory. On
  * success *lock_fd stays open. */

@@ -35,6 +35,7 @@ struct wal_options {
     uint32_t second_write_bytes_min; /* 64 KiB */
     uint64_t mark_delay_ns;          /* idle time after which a mark proves the tail */
     uint64_t nonce;                  /* of this boot, for the `open` section */
+    bool forbids_moved; /* an older build may have to read this log: see wal_allow_moved */
     void *ctx;
     void (*on_durable)(void *ctx,
                        uint64_t durable_seq); /* from a completion, loop thread; may only record */
@@ -189,6 +190,8 @@ bool wal_wants_move(const struct wal *wal, uint64_t group);
 /* If so, and after wal_append_state: all of the group's entries are written again, a piece of 64
  * KiB at a time. Whatever else is staged of the group meanwhile ends that, without loss. */
 void wal_move_start(struct wal *wal, uint64_t group);
+/* From now on only builds that know moved entries open this directory. */
+void wal_allow_moved(struct wal *wal);
 
 /* CRC32C of [bytes, bytes + size) if that range is a run whose CRC is known from staging; false:
  * compute it. Any block may be asked about. */

@@ -26,10 +26,16 @@
 
 bool wal_wants_move(const struct wal *wal, uint64_t group)
 {
-    if (wal->move.state != WAL_MOVE_IDLE || wal->poisoned || wal->is_closing)
+    if (wal->move.state != WAL_MOVE_IDLE || wal->poisoned || wal->is_closing ||
+        wal->options.forbids_moved)
         return false;
     return wal_live_held_bytes(&wal->live, group) <= wal_tail_bytes_max(wal) ||
            wal_live_needs_room(&wal->live);
+}
+
+void wal_allow_moved(struct wal *wal)
+{
+    wal->options.forbids_moved = false;
 }
 
 void wal_move_start(struct wal *wal, uint64_t group)

@@ -8,8 +8,8 @@
  *
  * --old names the rr-kill of an older build: all replicas begin with it and are moved to this
  * build one after another, under load and kills; each is away long enough to be sent a snapshot.
- * The older build then refuses a directory of this one; with --back it takes it, and each replica
- * goes back and forth once before the next one is moved.
+ * The older build then refuses a directory of this one; with --back it takes it as long as not all
+ * are moved, and each replica but the last goes back and forth once before the next one is moved.
  */
 #include "bench/control.h"
 #include "bench/local.h"
@@ -246,7 +246,7 @@ static void upgrade(struct killer *killer, uint32_t cycles, uint32_t all)
     struct picture picture;
     for (uint32_t node = 0; node < KILL_NODES; node++) {
         move_node(killer, node, false);
-        if (killer->goes_back) {
+        if (killer->goes_back && node + 1 < KILL_NODES) {
             move_node(killer, node, true);
             move_node(killer, node, false);
         }
@@ -255,8 +255,7 @@ static void upgrade(struct killer *killer, uint32_t cycles, uint32_t all)
         for (uint32_t writer = 0; writer < KILL_NODES; writer++)
             control_send(&killer->nodes[writer], "write");
     }
-    if (!killer->goes_back)
-        check_way_back(killer, 0);
+    check_way_back(killer, 0);
 }
 
 static int run(struct killer *killer, uint32_t cycles, uint32_t all, bool keep)
