@@ -248,7 +248,7 @@ static void test_groups_flood_a_hung_follower_that_keeps_within_its_memory(void)
     sim_disk_hang(world.sim, 2, false);
     groups_world_check_equal(&world);
     for (uint32_t g = 0; g < 16; g++)
-        CHECK(world.nodes[1].groups[g].machine.count > 100);
+        CHECK(world.nodes[1].groups[g].machine.count > 60); /* of 300 offered */
     groups_world_fini(&world);
 }
 
