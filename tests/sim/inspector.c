@@ -48,7 +48,7 @@ static void inspect_machine(const struct node *node)
     uint64_t connections = 8ull * plan->node_count;
 
     at_most(node, "open descriptors", usage.descriptors,
-            64 + 4 * segments_max(plan) + connections + 2 * plan->group_count);
+            128 + 8 * segments_max(plan) + connections + 2 * plan->group_count);
     at_most(node, "operations in flight", usage.ops, 8 + 2 * connections + 4 * plan->group_count);
 }
 

@@ -75,8 +75,8 @@ void oracle_renew(struct oracle *oracle, uint32_t machine, uint64_t id);
 /* The newest that is committed. */
 const struct config *oracle_config(struct oracle *oracle, uint32_t slot);
 void oracle_vote(struct oracle *oracle, struct oracle_source from, uint64_t term, uint64_t vote);
-/* Its log holds all that is committed: term_at gives the term of an entry of it (0: it has none
- * there) from `first` on; what lies before is in its snapshot. */
+/* Its log holds all that was committed in earlier terms: term_at gives the term of an entry of it
+ * (0: it has none there) from `first` on; what lies before is in its snapshot. */
 struct oracle_log {
     uint64_t first;
     uint64_t (*term_at)(void *ctx, uint64_t index);
