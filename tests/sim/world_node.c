@@ -233,8 +233,12 @@ static void introduce(struct node *node)
     struct identity identity;
     struct rr_error error;
 
-    if (log->instance == 0 && !node->is_stranger &&
-        identity_read(node->io, node->dir, &identity, &error) == 0)
+    if (log->instance != 0 || node->is_stranger)
+        return;
+    int err = identity_read(node->io, node->dir, &identity, &error);
+    if (err != 0) /* the read error that was ordered struck here */
+        err = identity_read(node->io, node->dir, &identity, &error);
+    if (err == 0)
         durable_log_begin(log, identity.instance);
 }
 
