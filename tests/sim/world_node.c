@@ -505,14 +505,16 @@ void replica_open(struct replica *replica)
     int err = open_group(replica, &error);
     if (node_is_dead(node))
         return;
-    if (err == RR_E_STALLED) { /* the disk did not take its end: the process has to start anew */
+    if (err != 0 && err != RR_E_STALLED && !node->is_sick && !node->is_harmed && !node->is_full)
+        failure_report("node %u does not open group %u again: %s", node->number, replica->slot,
+                       error.message);
+    if (err != 0) { /* the disk did not take its end, or did not give it back: it starts anew */
+        world_say(node->world, "node %u does not open group %u again: %s", node->number,
+                  replica->slot, error.message);
         node_close(node);
         return;
     }
-    if (err != 0 && !node->is_sick && !node->is_harmed && !node->is_full)
-        failure_report("node %u does not open group %u again: %s", node->number, replica->slot,
-                       error.message);
     world_say(node->world, "node %u opens group %u again", node->number, replica->slot);
-    if (err == 0 && log->instance != 0)
+    if (log->instance != 0)
         check_recovered(replica, &before);
 }
