@@ -5,7 +5,7 @@ foreach(module proposal_queue outcomes members id_map log_cache log_index engine
 endforeach()
 
 # Whole engines in the simulator: one cluster, or nodes with many groups.
-foreach(story old_entries poison members transfer leadership joining events disk memory hashes deadlines health reads)
+foreach(story old_entries poison members level transfer leadership joining events disk memory hashes deadlines health reads)
     rr_test(NAME test_engine_${story} LABEL fast SOURCES test_engine_${story}.c sim_cluster.c LIBS rr_engine rr_sim)
 endforeach()
 rr_test(NAME test_force_cluster LABEL fast SOURCES test_force_cluster.c sim_cluster.c LIBS rr_engine rr_sim)
