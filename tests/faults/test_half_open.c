@@ -54,7 +54,7 @@ static void be_the_other_end(const char *backend, int said, int heard)
     CHECK(write(said, "a", 1) == 1 && read(heard, &order, 1) == 1);
     CHECK(run(order == 'm' ? "ip route add blackhole 10.78.0.1/32" : "ip link set vb down"));
     CHECK(write(said, "d", 1) == 1 && read(heard, &order, 1) == 0); /* until the test is over */
-    exit(0);
+    _exit(0);
 }
 
 static void hear(int fd, char wanted)
@@ -111,6 +111,8 @@ static void check_noticed(const char *backend, char how)
     close(to[1]);
     close(from[0]);
     CHECK(waitpid(child, NULL, 0) == child);
+    (void)run(
+        "ip link del va 2>/dev/null"); /* the kernel lets go of the other end in its own time */
 }
 
 int main(int argc, char **argv)
