@@ -86,7 +86,7 @@ struct apply {
 };
 
 void apply_init(struct apply *apply, const struct apply_options *options, uint64_t applied);
-/* Nothing is running. */
+/* Nothing is running; what came back and was not taken is dropped. */
 void apply_fini(struct apply *apply);
 
 /* Hands entries over (consecutive, behind submitted_index), with the tags that `outcomes` holds for

@@ -190,9 +190,6 @@ bool group_is_quiet(const struct rr_group *group)
 
 void group_fini_core(struct rr_group *group)
 {
-    struct apply_batch *batch;
-    while ((batch = apply_take_done(&group->apply)))
-        apply_put_back(&group->apply, batch);
     apply_fini(&group->apply);
     snapshots_fini(group);
     if (group->node)
